@@ -1,0 +1,83 @@
+"""Where a stage keeps its things.
+
+```
+exp_dir/
+  vae/ mdrnn/ controller/
+    config.json           the resolved command line
+    metrics.jsonl         one JSON object a line: the truth; TensorBoard events beside it are a view
+    pictures/
+    checkpoints/
+      best.safetensors    what later stages use
+      latest.safetensors
+      state.pt            what a restart goes on from
+```
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.files import sweep_temp
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one stage of one run."""
+
+    root: Path
+    """The run directory, `--logs`."""
+    stage: str
+    """"vae", "mdrnn", "controller", ..."""
+
+    @property
+    def path(self) -> Path:
+        """The stage's folder."""
+        return self.root / self.stage
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The model that did best on validation."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def latest(self) -> Path:
+        """The newest model."""
+        return self.checkpoints / "latest.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """Training state for a restart."""
+        return self.checkpoints / "state.pt"
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of PNG files."""
+        return self.path / "pictures"
+
+    def prepare(self, fresh: bool = False) -> "RunDir":
+        """Make the folders and sweep what a killed run left half written.
+
+        Args:
+            fresh: remove what an earlier run made, to start over.
+        """
+        if fresh and self.path.exists():
+            shutil.rmtree(self.path)
+        for folder in (self.checkpoints, self.pictures):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep_temp(folder)
+        return self
