@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file per model, its config inside; training state beside it.
 
-A model file holds the weights and, in the header, `kind`, `config` and `info` as JSON: nothing else is needed to
-build the model again, and nothing in it is code. Every file is written whole or not at all.
+A model file holds the weights and, in its header, `kind`, `config` and `info` as JSON: nothing else is needed
+to build the model again, and nothing in it is code. Every file is written whole or not at all.
 """
 
 import hashlib

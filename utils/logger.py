@@ -62,7 +62,7 @@ class Logger:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a metrics.jsonl; a last line cut short by a crash is left out. A missing file has no rows."""
+    """The rows of a metrics.jsonl (none if it is missing); a last line cut short by a crash is left out."""
     if not path.exists():
         return []
     rows = []

@@ -38,7 +38,7 @@ def track_seeds(split: Split, start: int, count: int) -> list[int]:
         UserError: the seeds would leave the split's range.
     """
     check(
-        0 <= start and start + count <= SPAN,
+        start >= 0 and start + count <= SPAN,
         f"a {split} seed must lie between 0 and {SPAN - count}; got {start}.",
     )
     first = FIRST_SEED[split] + start

@@ -1,0 +1,294 @@
+"""One training loop for V and M.
+
+Everything random is a function of the seed and the step: batches come from `batch_at(step)` and torch is seeded
+anew before every step, so a resumed run equals an uninterrupted one to the bit.
+"""
+
+import copy
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from utils import seeding
+from utils.checkpoint import Checkpoint, load_state, save_checkpoint, save_state
+from utils.errors import UserError, check
+from utils.logger import Logger
+from utils.progress import bar
+from utils.run_dir import RunDir
+
+Batch = TypeVar("Batch")
+Metrics = dict[str, float]
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+class Trainable(Protocol):
+    """What `fit` needs of a model: besides being a torch module, a loss."""
+
+    def loss(self, batch: Any, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise and what to log; `progress` in [0, 1] drives warm-ups."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a model is trained."""
+
+    epochs: int = 10
+    """passes over the training data"""
+    max_steps: int | None = None
+    """stop after this many updates, whatever --epochs says"""
+    batch_size: int = 64
+    """samples in an update"""
+    learning_rate: float = 1e-3
+    """peak learning rate"""
+    min_learning_rate: float = 1e-5
+    """learning rate at the end of the cosine schedule"""
+    warmup_steps: int = 100
+    """updates over which the learning rate rises from zero"""
+    optimizer: Literal["adam", "adamax", "adamw", "rmsprop"] = "adam"
+    """torch.optim's"""
+    weight_decay: float = 0.0
+    """as the optimizer understands it"""
+    clip_norm: float = 1.0
+    """gradients are scaled down to this norm"""
+    skip_norm: float = math.inf
+    """an update whose gradient norm is above this, or not finite, is skipped and counted"""
+    ema_decay: float = 0.999
+    """decay of the averaged weights that are validated and kept"""
+    eval_every: int = 500
+    """updates between two validations, log rows and saves"""
+    seed: int = 0
+    """seed of initialisation, batches and noise"""
+    amp: bool = True
+    """bfloat16 autocast on CUDA"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("epochs", "batch_size", "eval_every"):
+            _check_positive(name, getattr(self, name))
+        for name in ("learning_rate", "clip_norm", "skip_norm"):
+            _check_positive(name, getattr(self, name))
+        if self.max_steps is not None:
+            _check_positive("max_steps", self.max_steps)
+        check(0 <= self.ema_decay < 1, f"--ema-decay must lie in [0, 1); got {self.ema_decay}.")
+        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+
+    def total_steps(self, samples: int) -> int:
+        """Updates in the whole run, given the samples in one epoch."""
+        steps = self.epochs * math.ceil(samples / self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+def _check_positive(name: str, value: float) -> None:
+    check(value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How training ended."""
+
+    step: int
+    """updates made, over all restarts"""
+    best_loss: float
+    """lowest validation loss"""
+    skipped: int
+    """updates skipped because of an absurd gradient"""
+    seconds: float
+    """time spent, over all restarts"""
+
+
+@dataclass
+class _State:
+    """What must survive a restart, beside model, averaged model and optimizer."""
+
+    key: str
+    step: int = 0
+    best_loss: float = math.inf
+    skipped: int = 0
+    seconds: float = 0.0
+
+
+def fit(
+    model: nn.Module,
+    batch_at: Callable[[int], Any],
+    total_steps: int,
+    config: FitConfig,
+    run: RunDir,
+    device: torch.device,
+    validate: Callable[[Any], Metrics],
+    make_checkpoint: Callable[[Any], Checkpoint],
+    on_eval: Callable[[Any, int, Logger], None] | None = None,
+    key: str = "",
+) -> FitResult:
+    """Train a model, resuming from `run` where an earlier call stopped.
+
+    Args:
+        model: a `Trainable` module; moved to `device`, trained in place.
+        batch_at: step -> batch (tensors, or tuples and dataclasses with `to(device)`), a pure function.
+        total_steps: updates in the whole run.
+        config: hyperparameters.
+        run: prepared run directory.
+        device: where to train.
+        validate: averaged model -> metrics, "loss" among them (lower is better).
+        make_checkpoint: averaged model -> what to save as best and latest.
+        on_eval: called after each validation to draw pictures.
+        key: what the validation losses depend on (dataset, V); when it changes, "best" starts over.
+
+    Raises:
+        UserError: the loss is not finite; the batch is kept as bad_batch.pt.
+    """
+    model.to(device)
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    optimizer = OPTIMIZERS[config.optimizer](
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    state = _restore(run, model, average, optimizer, key)
+    started = time.monotonic() - state.seconds
+    with (
+        Logger(run, resume_step=state.step) as logger,
+        bar(total_steps, f"train {run.stage}", "steps", initial=min(state.step, total_steps)) as progress,
+    ):
+        sums: dict[str, Tensor | float] = defaultdict(float)
+        since = state.step
+        while state.step < total_steps:
+            batch = _to(batch_at(state.step), device)
+            metrics = _update(model, average, optimizer, batch, state, total_steps, config, run)
+            for name, value in metrics.items():
+                sums[name] += value.detach()
+            progress.update()
+            if state.step % config.eval_every and state.step != total_steps:
+                continue
+
+            row = {f"train/{name}": float(value) / (state.step - since) for name, value in sums.items()}
+            torch.manual_seed(seeding.derive(config.seed, "validate"))
+            scores = validate(average)
+            if scores["loss"] < state.best_loss:
+                state.best_loss = scores["loss"]
+                save_checkpoint(run.best, make_checkpoint(average))
+            state.seconds = time.monotonic() - started
+            lr = optimizer.param_groups[0]["lr"]
+            row |= {f"validation/{name}": value for name, value in scores.items()}
+            logger.log(state.step, row | {"lr": lr, "skipped": state.skipped, "seconds": state.seconds})
+            progress.set_postfix(loss=f"{scores['loss']:.4g}")
+            if on_eval is not None:
+                on_eval(average, state.step, logger)
+            save_checkpoint(run.latest, make_checkpoint(average))
+            _save(run, model, average, optimizer, state)
+            sums.clear()
+            since = state.step
+    model.load_state_dict(average.state_dict())
+    return FitResult(state.step, state.best_loss, state.skipped, state.seconds)
+
+
+def finished_steps(run: RunDir) -> int:
+    """Updates that an earlier call made in this run directory; 0 if there was none."""
+    return load_state(run.state)["progress"]["step"] if run.state.exists() else 0
+
+
+def _update(
+    model: Any,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Any,
+    state: _State,
+    total_steps: int,
+    config: FitConfig,
+    run: RunDir,
+) -> dict[str, Tensor]:
+    """One optimizer update; returns what the loss reported."""
+    torch.manual_seed(seeding.derive(config.seed, "step", state.step))
+    model.train()
+    device_type = next(model.parameters()).device.type
+    amp = config.amp and device_type == "cuda"
+    with torch.autocast(device_type, dtype=torch.bfloat16, enabled=amp):
+        loss, metrics = model.loss(batch, state.step / total_steps)
+    if not torch.isfinite(loss):
+        torch.save(batch, run.path / "bad_batch.pt")
+        raise UserError(
+            f"the loss became {float(loss)} at step {state.step}; the batch is kept as "
+            f"{run.path / 'bad_batch.pt'}. Lower --learning-rate and run again."
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(state.step, total_steps, config)
+    if torch.isfinite(norm) and norm <= config.skip_norm:
+        optimizer.step()
+        _average(average, model, config.ema_decay, state.step)
+    else:
+        state.skipped += 1
+    state.step += 1
+    return metrics | {"loss": loss, "grad_norm": norm}
+
+
+def learning_rate(step: int, total_steps: int, config: FitConfig) -> float:
+    """Linear warm-up, then a cosine down to the minimum."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / total_steps))
+    return warm * (config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * cosine)
+
+
+@torch.no_grad()
+def _average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights and buffers towards the model's; faster in the first steps."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(new, weight)
+        else:
+            mean.copy_(new)
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, (tuple, list)) and not hasattr(batch, "to"):
+        moved = [_to(item, device) for item in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
+    return batch.to(device) if hasattr(batch, "to") else batch
+
+
+def _save(
+    run: RunDir, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, state: _State
+) -> None:
+    save_state(
+        run.state,
+        {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "progress": dict(vars(state)),
+        },
+    )
+
+
+def _restore(
+    run: RunDir, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, key: str
+) -> _State:
+    if not run.state.exists():
+        return _State(key)
+    saved = load_state(run.state)
+    try:
+        model.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        state = _State(**saved["progress"])
+    except (KeyError, RuntimeError, TypeError, ValueError):
+        raise UserError(
+            f"{run.state} was written with another model or optimizer; use the flags of that run (see "
+            f"{run.config}) or pass --fresh to start over."
+        ) from None
+    if state.key != key:
+        state.key, state.best_loss = key, math.inf
+    return state
