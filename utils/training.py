@@ -1,7 +1,7 @@
 """One training loop for V and M.
 
-Everything random is a function of the seed and the step: batches come from `batch_at(step)` and torch is seeded
-anew before every step, so a resumed run equals an uninterrupted one to the bit.
+Everything random is a function of the seed and the step: batches come from `batch_at(step)` and torch is
+seeded anew before every step, so a resumed run equals an uninterrupted one to the bit.
 """
 
 import copy
@@ -136,7 +136,7 @@ def fit(
 
     Args:
         model: a `Trainable` module; moved to `device`, trained in place.
-        batch_at: step -> batch (tensors, or tuples and dataclasses with `to(device)`), a pure function.
+        batch_at: step -> batch (a tensor, a tuple of them, or anything with `to(device)`); a pure function.
         total_steps: updates in the whole run.
         config: hyperparameters.
         run: prepared run directory.
@@ -217,7 +217,7 @@ def _update(
     if not torch.isfinite(loss):
         torch.save(batch, run.path / "bad_batch.pt")
         raise UserError(
-            f"the loss became {float(loss)} at step {state.step}; the batch is kept as "
+            f"the loss became {loss.item()} at step {state.step}; the batch is kept as "
             f"{run.path / 'bad_batch.pt'}. Lower --learning-rate and run again."
         )
     optimizer.zero_grad(set_to_none=True)
@@ -253,10 +253,9 @@ def _average(average: nn.Module, model: nn.Module, decay: float, step: int) -> N
 
 
 def _to(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, (tuple, list)) and not hasattr(batch, "to"):
-        moved = [_to(item, device) for item in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch.to(device) if hasattr(batch, "to") else batch
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    return tuple(_to(item, device) for item in batch) if isinstance(batch, (tuple, list)) else batch
 
 
 def _save(
