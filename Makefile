@@ -1,0 +1,48 @@
+# `make help` lists the targets. Everything lives in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := exp_dir/quick
+BENCHMARKS := carracing data vision closed_loop dream
+
+# One thread a process unless a script asks for more: workers are what fills the cores.
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup demo test check format bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## make .venv with the pinned dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "error: Python 3.11 to 3.13 is needed; say for example: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned dependencies into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup  ## the whole pipeline at its quick preset: about 20 minutes on two cores
+	@$(BIN)/python run_pipeline.py --preset quick --logs $(DEMO)
+
+test: setup  ## the test suite
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup  ## format, lint, types, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(MAKE) --no-print-directory test
+
+format: setup  ## put the code into the standard format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup  ## the benchmarks, each against a named peer in the same run
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+clean:  ## remove the environment; datasets and runs stay
+	rm -rf $(VENV)

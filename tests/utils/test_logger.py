@@ -1,0 +1,41 @@
+import cv2
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from utils.logger import Logger, read_metrics
+from utils.run_dir import RunDir
+
+
+def test_rows_reach_jsonl_and_tensorboard(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    with Logger(run) as logger:
+        logger.log(1, {"loss": 0.5, "note": "x"})
+        logger.log(2, {"loss": 0.25})
+        logger.image(2, "grid", np.full((4, 6, 3), (255, 0, 0), np.uint8))
+    assert [(row["step"], row["loss"]) for row in read_metrics(run.metrics)] == [(1, 0.5), (2, 0.25)]
+    board = EventAccumulator(str(run.path)).Reload()
+    assert [event.value for event in board.Scalars("loss")] == [0.5, 0.25]
+    png = cv2.imread(str(run.pictures / "grid.png"))
+    assert png is not None
+    assert png[0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_restart_drops_later_and_broken_rows(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    with Logger(run) as logger:
+        for step in (1, 2, 3):
+            logger.log(step, {"loss": float(step)})
+    with run.metrics.open("a") as file:
+        file.write('{"step": 4, "lo')
+    with Logger(run, resume_step=2) as logger:
+        logger.log(3, {"loss": 30.0})
+    assert [row["loss"] for row in read_metrics(run.metrics)] == [1.0, 2.0, 30.0]
+    with Logger(run) as logger:
+        assert read_metrics(run.metrics) == []
+
+
+def test_fresh_removes_the_old_run(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    run.best.write_bytes(b"x")
+    assert run.prepare().best.exists()
+    assert not run.prepare(fresh=True).best.exists()
