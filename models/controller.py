@@ -1,0 +1,58 @@
+"""C: a linear map from features to actions, many controllers at a time.
+
+A controller is a vector of N = (F + 1) * A numbers: the weights (A, F) row by row, then the biases (A,).
+
+Axes: b batch, f features, a action, n parameters.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.errors import check
+
+
+class LinearController:
+    """The function that every candidate shares; a candidate is a parameter vector.
+
+    A dimension whose lower bound is 0 (gas, brake) is clip(tanh(x), 0, 1) * high, so that zero weights rest; any
+    other is tanh(x), stretched over its bounds.
+
+    Args:
+        feature_size: F.
+        low: lower bounds of the actions, (A,).
+        high: upper bounds, (A,).
+    """
+
+    def __init__(self, feature_size: int, low: np.ndarray, high: np.ndarray) -> None:
+        bounds = np.stack([np.asarray(low, np.float32), np.asarray(high, np.float32)])
+        check(bounds.ndim == 2 and np.isfinite(bounds).all(), "the action space must be a bounded vector.")
+        self.feature_size = feature_size
+        self.low, self.high = bounds
+        self.action_size = bounds.shape[1]
+        self.num_params = (feature_size + 1) * self.action_size
+        one_sided = bounds[0] == 0
+        self._floor = torch.from_numpy(np.where(one_sided, 0.0, -1.0).astype(np.float32))
+        self._scale = torch.from_numpy(np.where(one_sided, bounds[1], (bounds[1] - bounds[0]) / 2))
+        self._offset = torch.from_numpy(np.where(one_sided, 0.0, bounds.mean(0)).astype(np.float32))
+
+    def act(self, params: Tensor, features: Tensor) -> Tensor:
+        """Actions of many controllers, each in its own situation.
+
+        Args:
+            params: float32, (B, N), or (N,) for one controller in all situations.
+            features: (B, F).
+
+        Returns:
+            Actions within the bounds, (B, A).
+        """
+        num_weights = self.feature_size * self.action_size
+        weights, bias = params[..., :num_weights], params[..., num_weights:]
+        if params.ndim == 1:
+            raw = torch.addmm(bias, features, weights.view(self.action_size, self.feature_size).T)
+        else:
+            weights = weights.unflatten(1, (self.action_size, self.feature_size))
+            raw = torch.baddbmm(bias.unsqueeze(2), weights, features.unsqueeze(2)).squeeze(2)
+        device = raw.device
+        squashed = torch.maximum(torch.tanh(raw), self._floor.to(device))
+        return squashed * self._scale.to(device) + self._offset.to(device)

@@ -1,0 +1,73 @@
+"""A mixture of diagonal Gaussians over the next latent vector (Bishop 1994, "Mixture Density Networks").
+
+The mixture is *joint* over z: one component is chosen for the whole vector. The 2018 code of World Models chose a
+component for every dimension apart, which mixes the futures up: half of a sample may turn left while the other
+half turns right. With one choice the dimensions of a sample belong to the same future.
+
+All arithmetic is in log-space. Axes: b batch, t time, k component, z latent; `...` is any leading axes.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class Mixture(NamedTuple):
+    """Weights and moments of the components.
+
+    Attributes:
+        logits: unnormalised log weights (..., K).
+        mu: means (..., K, Z).
+        log_sigma: logs of the standard deviations (..., K, Z).
+    """
+
+    logits: Tensor
+    mu: Tensor
+    log_sigma: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of z.
+
+        Args:
+            z: (..., Z).
+
+        Returns:
+            (...): log sum_k pi_k N(z; mu_k, sigma_k), in nats.
+        """
+        scaled = (z.unsqueeze(-2) - self.mu) * torch.exp(-self.log_sigma)
+        log_density = -0.5 * (scaled.square() + LOG_2PI) - self.log_sigma
+        return torch.logsumexp(torch.log_softmax(self.logits, -1) + log_density.sum(-1), -1)
+
+    def sample(self, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
+        """Draw z from given noise, so that the caller decides what a draw depends on.
+
+        The temperature T divides the logits and multiplies the variances (sigma * sqrt(T)), as in the 2018 code:
+        1 is as learnt, below 1 is calmer, and 0 is the mean of the likeliest component.
+
+        Args:
+            uniform: numbers in [0, 1) that choose the component, (...).
+            normal: standard normal numbers, (..., Z).
+            temperature: T >= 0.
+
+        Returns:
+            z (..., Z).
+        """
+        if temperature == 0:
+            return self._pick(self.mu, self.logits.argmax(-1))
+        cumulative = torch.softmax(self.logits / temperature, -1).cumsum(-1)
+        chosen = (uniform.unsqueeze(-1) >= cumulative[..., :-1]).sum(-1)
+        sigma = torch.exp(self._pick(self.log_sigma, chosen))
+        return self._pick(self.mu, chosen) + math.sqrt(temperature) * sigma * normal
+
+    def mean(self) -> Tensor:
+        """The mean over all components, (..., Z)."""
+        return (torch.softmax(self.logits, -1).unsqueeze(-1) * self.mu).sum(-2)
+
+    @staticmethod
+    def _pick(values: Tensor, component: Tensor) -> Tensor:
+        index = component[..., None, None].expand(*component.shape, 1, values.shape[-1])
+        return values.gather(-2, index).squeeze(-2)
