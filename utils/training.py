@@ -49,6 +49,8 @@ class FitConfig:
     """passes over the training data"""
     max_steps: int | None = None
     """stop after this many updates, whatever --epochs says"""
+    max_minutes: float | None = None
+    """stop after this much training time; the schedule follows the clock, so such a run is not repeatable"""
     batch_size: int = 64
     """samples in an update"""
     learning_rate: float = 1e-3
@@ -80,8 +82,9 @@ class FitConfig:
             _check_positive(name, getattr(self, name))
         for name in ("learning_rate", "clip_norm", "skip_norm"):
             _check_positive(name, getattr(self, name))
-        if self.max_steps is not None:
-            _check_positive("max_steps", self.max_steps)
+        for name in ("max_steps", "max_minutes"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
         check(0 <= self.ema_decay < 1, f"--ema-decay must lie in [0, 1); got {self.ema_decay}.")
         check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
 
@@ -118,6 +121,11 @@ class _State:
     best_loss: float = math.inf
     skipped: int = 0
     seconds: float = 0.0
+
+    def fraction(self, total_steps: int, config: FitConfig) -> float:
+        """How much of the run is done, by updates or by the clock."""
+        by_clock = self.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
+        return max(self.step / total_steps, by_clock)
 
 
 def fit(
@@ -162,13 +170,16 @@ def fit(
     ):
         sums: dict[str, Tensor | float] = defaultdict(float)
         since = state.step
-        while state.step < total_steps:
+        done = state.fraction(total_steps, config)
+        while done < 1:
             batch = _to(batch_at(state.step), device)
-            metrics = _update(model, average, optimizer, batch, state, total_steps, config, run)
+            metrics = _update(model, average, optimizer, batch, state, done, config, run)
             for name, value in metrics.items():
                 sums[name] += value.detach()
             progress.update()
-            if state.step % config.eval_every and state.step != total_steps:
+            state.seconds = time.monotonic() - started
+            done = state.fraction(total_steps, config)
+            if state.step % config.eval_every and done < 1:
                 continue
 
             row = {f"train/{name}": float(value) / (state.step - since) for name, value in sums.items()}
@@ -177,7 +188,6 @@ def fit(
             if scores["loss"] < state.best_loss:
                 state.best_loss = scores["loss"]
                 save_checkpoint(run.best, make_checkpoint(average))
-            state.seconds = time.monotonic() - started
             lr = optimizer.param_groups[0]["lr"]
             row |= {f"validation/{name}": value for name, value in scores.items()}
             logger.log(state.step, row | {"lr": lr, "skipped": state.skipped, "seconds": state.seconds})
@@ -203,7 +213,7 @@ def _update(
     optimizer: torch.optim.Optimizer,
     batch: Any,
     state: _State,
-    total_steps: int,
+    done: float,
     config: FitConfig,
     run: RunDir,
 ) -> dict[str, Tensor]:
@@ -213,7 +223,7 @@ def _update(
     device_type = next(model.parameters()).device.type
     amp = config.amp and device_type == "cuda"
     with torch.autocast(device_type, dtype=torch.bfloat16, enabled=amp):
-        loss, metrics = model.loss(batch, state.step / total_steps)
+        loss, metrics = model.loss(batch, done)
     if not torch.isfinite(loss):
         torch.save(batch, run.path / "bad_batch.pt")
         raise UserError(
@@ -224,7 +234,7 @@ def _update(
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(state.step, total_steps, config)
+        group["lr"] = learning_rate(state.step, done, config)
     if torch.isfinite(norm) and norm <= config.skip_norm:
         optimizer.step()
         _average(average, model, config.ema_decay, state.step)
@@ -234,10 +244,10 @@ def _update(
     return metrics | {"loss": loss, "grad_norm": norm}
 
 
-def learning_rate(step: int, total_steps: int, config: FitConfig) -> float:
-    """Linear warm-up, then a cosine down to the minimum."""
+def learning_rate(step: int, done: float, config: FitConfig) -> float:
+    """Linear warm-up, then a cosine over the fraction `done` of the run, down to the minimum."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    cosine = 0.5 * (1 + math.cos(math.pi * step / total_steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
     return warm * (config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * cosine)
 
 

@@ -122,7 +122,7 @@ def test_another_models_state_is_refused(tmp_path):
 
 def test_schedule_warms_up_and_decays():
     config = FitConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=10)
-    rates = [learning_rate(step, 100, config) for step in range(101)]
+    rates = [learning_rate(step, step / 100, config) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[9], rel=1e-3)
     assert rates[100] == pytest.approx(0.1)
@@ -134,3 +134,10 @@ def test_schedule_warms_up_and_decays():
 def test_impossible_values_are_refused(bad):
     with pytest.raises(UserError, match="--"):
         FitConfig(**bad)
+
+
+def test_the_clock_can_end_a_run(tmp_path):
+    result, run, _ = train(tmp_path, 10**9, max_minutes=0.5 / 60)
+    assert 0 < result.step < 10**9
+    assert result.seconds >= 0.5
+    assert rows(run)[-1]["step"] == result.step
