@@ -1,5 +1,6 @@
 """Plots and picture grids."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from utils.files import atomic_write
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def curve(path: Path, series: Series, xlabel: str, ylabel: str, title: str = "") -> None:
-    """Draw named (xs, ys) lines into a PNG file."""
+def curve_png(series: Series, xlabel: str, ylabel: str, title: str = "") -> bytes:
+    """Named (xs, ys) lines as a PNG picture."""
     figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -24,7 +25,14 @@ def curve(path: Path, series: Series, xlabel: str, ylabel: str, title: str = "")
     axes.grid(alpha=0.3)
     if len(series) > 1:
         axes.legend(fontsize=8)
-    atomic_write(path, lambda temp: figure.savefig(temp, format="png"))
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def curve(path: Path, series: Series, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Draw named (xs, ys) lines into a PNG file."""
+    atomic_write(path, curve_png(series, xlabel, ylabel, title))
 
 
 def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str] | None = None, scale: int = 2) -> np.ndarray:
