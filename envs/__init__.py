@@ -1,0 +1,60 @@
+"""Things with reset and step, always vectorised. Importing this room registers the gymnasium ids.
+
+`make` gives a SlotEnv by name; `gymnasium.make` gives single envs of the same names. Nothing is imported before it is
+asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from envs.vector import SlotEnv
+
+_TABLE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "CarRacing-v2": ("envs.carracing", "make_vec", {"lap_end": "truncate"}),
+    "WorldModels/CarRacing-v3": ("envs.carracing", "make_vec", {"lap_end": "terminate"}),
+    "DreamCarRacing-v2": ("envs.dream", "make_vec", {}),
+}
+_ALIASES = {"carracing": "CarRacing-v2", "dream": "DreamCarRacing-v2"}
+NAMES = (*_TABLE, *_ALIASES)
+"""The names that `make` knows."""
+
+_REGISTERED: dict[str, tuple[str, int | None, dict[str, Any]]] = {
+    "CarRacing-v2": ("envs.carracing:CarRacing", 1000, {"lap_end": "truncate"}),
+    "WorldModels/CarRacing-v3": ("envs.carracing:CarRacing", 1000, {"lap_end": "terminate"}),
+    "DreamCarRacing-v2": ("envs.dream:DreamPixels", None, {}),
+}
+
+
+def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
+    """Make a vector environment by name.
+
+    Args:
+        name: one of `NAMES`.
+        num_envs: number of slots.
+        **options: fields of the env's config, as an env spec holds them.
+
+    Raises:
+        UserError: there is no such env, or it does not take these options.
+    """
+    name = _ALIASES.get(name, name)
+    if name not in _TABLE:
+        raise UserError(f"there is no env {name!r}; take one of {', '.join(NAMES)}.")
+    module, function, defaults = _TABLE[name]
+    return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
+
+
+def _register() -> None:
+    """Register the ids once; gymnasium's own ids are left alone."""
+    for name, (entry_point, max_steps, options) in _REGISTERED.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(name, entry_point, max_episode_steps=max_steps, kwargs=options)
+
+
+_register()
