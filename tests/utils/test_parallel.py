@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from utils import parallel
 from utils.errors import UserError
@@ -19,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_matmul_worker(size: int):
+    import torch  # not at the top: most workers below start faster without it
+
     weights = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
 
     def work(task: int) -> bytes:
@@ -29,6 +30,8 @@ def make_matmul_worker(size: int):
 
 
 def make_threads_worker():
+    import torch
+
     return lambda task: (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"))
 
 
@@ -78,13 +81,16 @@ def test_every_backend_and_worker_count_gives_the_same_bits():
 
 
 def test_progress_is_told_once_for_every_task():
-    with parallel.open_backend("process", make_threads_worker, 2) as backend:
+    make_worker = functools.partial(make_failing_worker, "never")
+    with parallel.open_backend("process", make_worker, 2) as backend:
         told: list[int] = []
         backend.map(range(5), on_result=lambda index, _: told.append(index))
         assert sorted(told) == list(range(5))
 
 
 def test_every_backend_computes_on_one_thread():
+    import torch
+
     before = torch.get_num_threads()
     with parallel.open_backend("serial", make_threads_worker) as backend:
         assert backend.map([0])[0][0] == 1
@@ -133,7 +139,7 @@ def test_a_hanging_worker_is_replaced_and_in_the_end_reported(monkeypatch: pytes
 
 
 def test_leaving_imap_early_ends_the_workers():
-    with parallel.ProcessBackend(functools.partial(make_matmul_worker, 8), 1) as backend:
+    with parallel.ProcessBackend(functools.partial(make_failing_worker, "never"), 1) as backend:
         results = backend.imap(range(5))
         next(results)
         results.close()  # type: ignore[attr-defined]

@@ -1,0 +1,98 @@
+"""CMA-ES: it climbs, ignores NumPy's global state, and goes on to the bit from a saved state."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from utils.checkpoint import load_state, save_state
+from utils.errors import UserError
+from utils.evolution import Evolution, finite_fitness
+
+
+def hill(candidates: np.ndarray) -> np.ndarray:
+    """Highest, 0, where every parameter equals its index / 10; directions differ in steepness."""
+    target = np.arange(candidates.shape[1]) / 10
+    steepness = np.linspace(1, 5, candidates.shape[1])
+    return -(steepness * (candidates - target) ** 2).sum(1)
+
+
+def global_words() -> np.ndarray:
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return state[1]
+
+
+def evolve(evolution: Evolution, generations: int) -> np.ndarray:
+    asked = np.zeros(0)
+    for _ in range(generations):
+        asked = evolution.ask()
+        evolution.tell(hill(asked))
+    return asked
+
+
+def test_it_climbs_a_hill_because_higher_is_better():
+    evolution = Evolution(np.zeros(6), 0.3, 10, seed=1)
+    evolve(evolution, 120)
+    assert np.abs(evolution.mean - np.arange(6) / 10).max() < 1e-3
+    assert evolution.step_size < 0.3
+    assert evolution.generation == 120
+
+
+@pytest.mark.parametrize("generations", [0, 1, 37])
+def test_a_saved_evolution_goes_on_to_the_bit(tmp_path: Path, generations: int):
+    whole = Evolution(np.zeros(31), 0.2, 8, seed=3)
+    evolve(whole, generations)
+    save_state(tmp_path / "state.pt", whole.state())
+    other = Evolution(np.ones(31), 0.7, 8, seed=99)
+    other.restore(load_state(tmp_path / "state.pt"))
+    assert other.generation == generations
+    for _ in range(40):
+        assert np.array_equal(evolve(whole, 1), evolve(other, 1))
+    assert np.array_equal(whole.mean, other.mean)
+    assert whole.step_size == other.step_size
+    updates = whole.state()["engine"]["values"]["sm.last_update"]
+    assert updates > generations, "the eigenvectors were made anew in between"
+
+
+def test_numpys_global_state_is_neither_read_nor_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    np.random.seed(5)  # noqa: NPY002 (the global state is the point)
+    before = global_words().copy()
+    first = evolve(Evolution(np.zeros(5), 0.1, 6, seed=2), 4)
+    assert np.array_equal(before, global_words())
+    np.random.seed(6)  # noqa: NPY002
+    assert np.array_equal(first, evolve(Evolution(np.zeros(5), 0.1, 6, seed=2), 4))
+    assert not np.array_equal(first, evolve(Evolution(np.zeros(5), 0.1, 6, seed=3), 4))
+    assert list(tmp_path.iterdir()) == [], "pycma writes no files"
+
+
+def test_fitness_that_is_not_finite_counts_as_the_worst():
+    values = finite_fitness([1.0, float("nan"), -3.0, float("inf"), -float("inf")])
+    assert values.tolist() == [1.0, -3.0, -3.0, -3.0, -3.0]
+    with pytest.raises(UserError, match="nan or infinite"):
+        finite_fitness([float("nan")] * 3)
+    evolution = Evolution(np.zeros(4), 0.1, 6, seed=0)
+    evolution.ask()
+    evolution.tell([float("nan"), 1, 2, 3, 4, 5])
+    assert np.isfinite(evolution.mean).all()
+    assert np.isfinite(evolution.step_size)
+
+
+@pytest.mark.parametrize(("population", "step_size", "flag"), [(1, 0.1, "--pop-size"), (4, -1.0, "--sigma0")])
+def test_impossible_settings_are_refused(population: int, step_size: float, flag: str):
+    with pytest.raises(UserError, match=flag):
+        Evolution(np.zeros(4), step_size, population, seed=0)
+
+
+def test_a_state_of_another_size_version_or_origin_is_refused():
+    state = Evolution(np.zeros(4), 0.1, 6, seed=0).state()
+    with pytest.raises(UserError, match="6 candidates of 4 parameters"):
+        Evolution(np.zeros(4), 0.1, 8, seed=0).restore(state)
+    with pytest.raises(UserError, match="6 candidates of 4 parameters"):
+        Evolution(np.zeros(5), 0.1, 6, seed=0).restore(state)
+    with pytest.raises(UserError, match="cma 0"):
+        Evolution(np.zeros(4), 0.1, 6, seed=0).restore({**state, "cma_version": "0.1"})
+    state["engine"]["values"]["opts.timeout"] = 1.0
+    with pytest.raises(UserError, match="foreign"):
+        Evolution(np.zeros(4), 0.1, 6, seed=0).restore(state)
