@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+
+from envs.latent import LatentEnv
+from envs.rollout import evaluate
+from models.controller import LinearController
+from tests.envs.tiny import HIGH, LOW, CountingEnv, tiny_world_model
+
+
+def an_env(slots: int) -> tuple[LatentEnv, CountingEnv, LinearController]:
+    inner = CountingEnv(slots)
+    env = LatentEnv(inner, tiny_world_model())
+    return env, inner, LinearController(env.world_model.feature_size, LOW, HIGH)
+
+
+def with_gas(controller: LinearController, num: int) -> np.ndarray:
+    """Controllers that do nothing but press the gas, number i with bias i."""
+    params = np.zeros((num, controller.num_params))
+    params[:, -2] = np.arange(num)
+    return params
+
+
+def test_one_episode_a_slot_with_the_known_answer():
+    env, inner, controller = an_env(5)
+    seeds = [5, 6, 7, 8, 9]
+    stats = evaluate(env, controller, with_gas(controller, 5), seeds)
+    lengths = np.array([2, 3, 4, 5, 6])
+    gas = np.tanh(np.arange(5, dtype=np.float32))
+    assert stats.lengths.tolist() == lengths.tolist()
+    assert np.allclose(stats.returns, lengths * (np.array(seeds) + 10 * gas), atol=1e-4)
+    assert stats.terminated.tolist() == [False, True, False, True, False]
+    assert stats.truncated.tolist() == [True, False, True, False, True]
+    assert stats.lap_finished.tolist() == [False, False, False, True, False]
+    assert inner.simulated == lengths.sum(), "finished slots cost nothing"
+
+
+def test_fewer_episodes_than_slots_leave_the_others_idle():
+    env, inner, controller = an_env(5)
+    stats = evaluate(env, controller, with_gas(controller, 2), [7, 6])
+    assert stats.lengths.tolist() == [4, 3]
+    assert inner.simulated == 7
+
+
+def test_one_vector_drives_all_slots_and_a_second_evaluation_starts_anew():
+    env, _, controller = an_env(3)
+    params = with_gas(controller, 3)
+    first = evaluate(env, controller, params[2], [5, 6, 7])
+    evaluate(env, controller, params, [9, 9, 9])
+    again = evaluate(env, controller, torch.from_numpy(params)[2].expand(3, -1), [5, 6, 7])
+    assert np.allclose(first.returns, again.returns, atol=1e-5)
+
+
+@pytest.mark.parametrize("num", [0, 4])
+def test_a_batch_that_does_not_fit_is_refused(num: int):
+    env, _, controller = an_env(3)
+    with pytest.raises(ValueError, match="slots"):
+        evaluate(env, controller, with_gas(controller, num), range(num))

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from models.controller import LinearController
+from utils.errors import UserError
+
+LOW, HIGH = np.array([-1.0, 0.0, 0.0], np.float32), np.array([1.0, 1.0, 1.0], np.float32)
+
+
+def test_the_papers_controller_has_867_parameters():
+    assert LinearController(32 + 256, LOW, HIGH).num_params == 867
+
+
+def test_zero_weights_rest():
+    controller = LinearController(5, LOW, HIGH)
+    actions = controller.act(torch.zeros(4, controller.num_params), torch.randn(4, 5))
+    assert torch.equal(actions, torch.zeros(4, 3))
+
+
+def test_large_weights_reach_every_corner_of_the_bounds():
+    controller = LinearController(2, np.array([-2.0, 0.0, -1.0]), np.array([2.0, 3.0, 5.0]))
+    params = torch.zeros(2, controller.num_params)
+    params[0, -3:], params[1, -3:] = 100.0, -100.0
+    actions = controller.act(params, torch.zeros(2, 2))
+    assert torch.allclose(actions, torch.tensor([[2.0, 3.0, 5.0], [-2.0, 0.0, -1.0]]))
+
+
+def test_in_between_it_is_a_stretched_tanh():
+    controller = LinearController(1, np.array([-2.0, 0.0, -1.0]), np.array([2.0, 3.0, 5.0]))
+    params = torch.tensor([[0.0, 0.0, 0.0, 0.3, 0.3, 0.3]])
+    t = np.tanh(0.3)
+    assert np.allclose(controller.act(params, torch.zeros(1, 1))[0], [2 * t, 3 * t, 2 + 3 * t], atol=1e-6)
+
+
+def test_many_controllers_at_once_equal_one_after_the_other():
+    torch.manual_seed(0)
+    controller = LinearController(7, LOW, HIGH)
+    params, features = torch.randn(6, controller.num_params), torch.randn(6, 7)
+    together = controller.act(params, features)
+    for i in range(6):
+        weights, bias = params[i, :21].reshape(3, 7), params[i, 21:]
+        raw = np.tanh((weights @ features[i] + bias).numpy())
+        expected = np.array([raw[0], max(raw[1], 0), max(raw[2], 0)])
+        assert np.allclose(together[i], expected, atol=1e-5)
+        assert torch.allclose(controller.act(params[i], features[i : i + 1])[0], together[i], atol=1e-5)
+
+
+def test_one_controller_serves_all_situations():
+    torch.manual_seed(0)
+    controller = LinearController(7, LOW, HIGH)
+    params, features = torch.randn(controller.num_params), torch.randn(6, 7)
+    many = controller.act(params.expand(6, -1), features)
+    assert torch.allclose(controller.act(params, features), many, atol=1e-6)
+
+
+def test_an_unbounded_action_space_is_refused():
+    with pytest.raises(UserError, match="bounded"):
+        LinearController(3, np.array([-np.inf]), np.array([1.0]))
