@@ -1,8 +1,9 @@
 """How far a reconstruction is from a frame, in nats: the likelihood that both vision models share.
 
-The scale is one learnt number for the whole picture (sigma-VAE, Rybkin et al. 2021, arXiv 2006.13202): at
-the optimum it is the reconstruction error itself, so error and KL are both in nats and nobody tunes a weight
-between them.
+The scale is one number for the whole picture, fitted by maximum likelihood (the optimal sigma-VAE, Rybkin et al.
+2021, arXiv 2006.13202): the reconstruction error itself. So error and KL are both in nats, nobody tunes a weight
+between them, and as the pictures get sharper a small error (a road's edge, the car, a bar) weighs more. The scale
+needs no learning rate, which matters in short runs: as a parameter it lags far behind the error.
 
 Axes: b batch, c channel, h height, w width.
 """
@@ -22,30 +23,47 @@ MAX_LOG_SCALE = 0.0
 
 
 class Likelihood(nn.Module):
-    """p(frame | mean) with a learnt, bounded, global scale; frames and means lie in [0, 1].
+    """p(frame | mean) with one bounded scale; frames and means lie in [0, 1].
 
-    `gaussian` is a density, times the width 1/255 of a grey level, so that its value is the log-probability
-    of an 8-bit picture; `logistic` is the discretised logistic, the exact probability of a level.
+    `gaussian` is a density, times the width 1/255 of a grey level, so that its value is the log-probability of an
+    8-bit picture; `logistic` is the discretised logistic, the exact probability of a level. In training the scale is
+    that of the batch, in evaluation its running mean.
+
+    Attributes:
+        spread: running mean of the squared (gaussian) or absolute (logistic) error, a buffer.
     """
 
-    def __init__(self, name: LikelihoodName = "gaussian", initial_scale: float = 0.1) -> None:
+    spread: Tensor
+
+    def __init__(self, name: LikelihoodName = "gaussian", momentum: float = 0.1) -> None:
         super().__init__()
         self.name: LikelihoodName = name
-        self.raw_log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
+        self.momentum = momentum
+        self.register_buffer("spread", torch.tensor(0.1))
 
-    def bounded_log_scale(self) -> Tensor:
-        """The log scale kept within its bounds; the gradient pulls it back from outside."""
-        raw = self.raw_log_scale
-        return raw + (raw.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE) - raw).detach()
+    def scale(self) -> Tensor:
+        """The scale that evaluation uses, in units of [0, 1]."""
+        return self._log_scale(self.spread).exp()
 
     def nll(self, mean: Tensor, frames: Tensor) -> Tensor:
         """Negative log-likelihood of each frame in nats, (B,), for means and frames (B, C, H, W)."""
-        log_scale = self.bounded_log_scale()
+        error = frames - mean
+        size = error.square() if self.name == "gaussian" else error.abs()
+        spread = self.spread
+        if self.training:
+            spread = size.detach().mean()
+            self.spread.lerp_(spread, self.momentum)
+        log_scale = self._log_scale(spread)
         if self.name == "gaussian":
-            error = (frames - mean).square().flatten(1).sum(dim=1)
             constant = log_scale + 0.5 * math.log(2 * math.pi) + math.log(255)
-            return 0.5 * error * torch.exp(-2 * log_scale) + constant * frames[0].numel()
+            return 0.5 * size.flatten(1).sum(dim=1) * torch.exp(-2 * log_scale) + constant * frames[0].numel()
         return _logistic_nll(mean, frames, log_scale).flatten(1).sum(dim=1)
+
+    def _log_scale(self, spread: Tensor) -> Tensor:
+        """The scale of best fit: sigma^2 = E[e^2] for a normal, s = E|e| / (2 log 2) for a logistic."""
+        log_spread = spread.clamp(min=1e-12).log()
+        log_scale = 0.5 * log_spread if self.name == "gaussian" else log_spread - math.log(2 * math.log(2))
+        return log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
 
 def _logistic_nll(mean: Tensor, frames: Tensor, log_scale: Tensor) -> Tensor:

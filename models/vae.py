@@ -92,6 +92,6 @@ class VAE(VisionModel):
             "nll": nll.detach(),
             "kl": kl.detach(),
             "mse": (mean.detach() - frames).square().mean(),
-            "scale": self.likelihood.bounded_log_scale().detach().exp(),
+            "scale": self.likelihood.scale(),
         }
         return (nll + kl) / self.num_dims, metrics

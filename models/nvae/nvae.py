@@ -61,7 +61,8 @@ def _painter(plan: Plan, config: NVAEConfig) -> nn.Sequential:
     layers: list[nn.Module] = [cell(scales[0].decoder_channels)]
     for coarse, fine in pairwise(scales):
         layers.append(upsample(coarse.decoder_channels, fine.decoder_channels, momentum))
-        layers.append(cell(fine.decoder_channels))
+        if fine is not scales[-1]:  # at the finest scale a cell costs as much as all others together
+            layers.append(cell(fine.decoder_channels))
     last = scales[-1].decoder_channels
     layers += [
         norm_swish(last, momentum),
@@ -153,7 +154,7 @@ class NVAE(VisionModel):
             "nll": nll.detach(),
             "kl": kl.sum().detach(),
             "mse": F.mse_loss(mean.detach(), frames),
-            "scale": self.likelihood.bounded_log_scale().detach().exp(),
+            "scale": self.likelihood.scale(),
             "beta": torch.tensor(beta),
         } | {f"kl_group_{i}": value for i, value in enumerate(kl.detach())}
         if self.training and self.config.spectral_weight > 0:
