@@ -143,10 +143,10 @@ class SlotEnv(VectorEnv, ABC):
     def _next_seeds(self, seed: Seeds, mask: np.ndarray) -> list[int]:
         if seed is None:
             seeds: list[int | None] = [None] * self.num_envs
-        elif np.ndim(seed) == 0:
+        elif not isinstance(seed, (Sequence, np.ndarray)):
             seeds = [whole_seed(seed) + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)  # type: ignore[arg-type]
+            seeds = list(seed)
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds do not fit {self.num_envs} slots.")
         return [
