@@ -1,0 +1,135 @@
+"""Dream steps per second on one core: controllers, M, sampling and rewards, thousands of dreams as one batch.
+
+python -m benchmarks.dream [--json]
+
+Peers, in the same run: the classic dream env (one dream, the 2018 decoder run at every step), and the same one dream
+without decoding. Weights are untrained: only the speed is measured.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import Work, compare_all, report, row
+from envs.dream import DreamConfig, DreamEnv
+from envs.rollout import evaluate
+from envs.starts import StartStates
+from models.controller import LinearController
+from models.mdnrnn import MDNRNN, MDNRNNConfig
+from models.vae import VAE, VAEConfig
+from models.world_model import WorldModel
+from utils import cli
+from utils.device import num_threads
+
+LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
+Z, A, D, K = 32, 3, 256, 5
+
+
+@dataclass(frozen=True)
+class DreamBenchConfig:
+    """What is measured."""
+
+    dreams: int = 1024
+    """dreams side by side"""
+    steps: int = 64
+    """steps of each dream in a run"""
+    runs: int = 5
+    """runs of each, in turns; medians count"""
+    json: bool = False
+    """print one JSON object"""
+
+
+class ClassicDream:
+    """The pattern of the 2018 code and its heirs: one dream, an LSTM cell, the frame decoded at every step."""
+
+    def __init__(self, decode: bool) -> None:
+        self.cell = nn.LSTMCell(Z + A, D)
+        self.head = nn.Linear(D, K + 2 * K * Z + 2)
+        self.controller = nn.Linear(Z + D, A)
+        self.vae = VAE(VAEConfig()).eval() if decode else None
+        self.z, self.h, self.c = torch.randn(1, Z), torch.zeros(1, D), torch.zeros(1, D)
+
+    @torch.inference_mode()
+    def play(self, steps: int) -> int:
+        """Dream on; returns the steps."""
+        for _ in range(steps):
+            action = torch.tanh(self.controller(torch.cat([self.z, self.h], 1)))
+            self.h, self.c = self.cell(torch.cat([self.z, action], 1), (self.h, self.c))
+            output = self.head(self.h)[0]
+            self.z = self._sample(output)
+            _ = float(output[-2]), bool(output[-1] > 0)
+            if self.vae is not None:
+                (self.vae.decode(self.z) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return steps
+
+    @staticmethod
+    def _sample(output: Tensor) -> Tensor:
+        component = int(torch.multinomial(torch.softmax(output[:K], 0), 1))
+        mu, log_sigma = output[K : K + 2 * K * Z].view(2, K, Z)[:, component]
+        return (mu + log_sigma.exp() * torch.randn(Z)).clamp(-10, 10).unsqueeze(0)
+
+
+def batched(config: DreamBenchConfig) -> Work:
+    """Ours: `evaluate` in a DreamEnv, another controller in every dream."""
+    world_model = WorldModel(VAE(VAEConfig()), MDNRNN(MDNRNNConfig(Z, A, D, K)))
+    starts = StartStates(torch.randn(64, Z), torch.zeros(64, D), torch.zeros(64, D), LOW, HIGH)
+    env = DreamEnv(world_model, starts, config.dreams, DreamConfig(horizon=config.steps, termination="never"))
+    controller = LinearController(world_model.feature_size, LOW, HIGH)
+    params = 0.1 * np.random.default_rng(0).standard_normal((config.dreams, controller.num_params))
+    return lambda: int(evaluate(env, controller, params, range(config.dreams)).lengths.sum())
+
+
+def gemm_floor(config: DreamBenchConfig) -> Callable[[], int]:
+    """The arithmetic alone: the two matrix products of M, as many rows a call as DreamEnv's slabs."""
+    rows = min(512, config.dreams)
+    x, w = torch.randn(rows, Z + A + D), torch.randn(Z + A + D, 4 * D)
+    h, v = torch.randn(rows, D), torch.randn(D, K + 2 * K * Z + 2)
+
+    @torch.inference_mode()
+    def work() -> int:
+        calls = max(1, config.dreams * config.steps // rows // 2)
+        for _ in range(calls):
+            _ = x @ w
+            _ = h @ v
+        return calls * rows
+
+    return work
+
+
+def main() -> None:
+    """Measure and print."""
+    config = cli.parse(DreamBenchConfig, prog="benchmarks.dream", description=__doc__)
+    torch.manual_seed(0)
+    classic, bare = ClassicDream(decode=True), ClassicDream(decode=False)
+    with num_threads(1):
+        rates = compare_all(
+            {
+                "ours": batched(config),
+                "classic": lambda: classic.play(60),
+                "bare": lambda: bare.play(600),
+                "floor": gemm_floor(config),
+            },
+            config.runs,
+        )
+    ours = rates["ours"]
+    rows = [
+        row("classic: one dream, decoded", ours, rates["classic"]),
+        row("one dream, not decoded", ours, rates["bare"]),
+        row("M's matrix products alone", ours, rates["floor"]),
+    ]
+    flops = 2 * ((Z + A + D) * 4 * D + D * (K + 2 * K * Z + 2))
+    more = {
+        "dreams": config.dreams,
+        "unit": "dream steps/s on one core",
+        "gflops": round(rates["floor"] * flops / 1e9, 1),
+    }
+    report(rows, config.json, **more)
+    if not config.json:
+        print(f"{more['unit']}; the matrix products run at {more['gflops']} GFLOP/s")
+
+
+if __name__ == "__main__":
+    cli.run(main)
