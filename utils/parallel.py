@@ -17,6 +17,7 @@ What may go wrong in a worker process, and what happens then:
 """
 
 import contextlib
+import os
 import pickle
 import reprlib
 import sys
@@ -65,6 +66,11 @@ class Backend(Protocol[Task, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_backend(

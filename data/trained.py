@@ -1,0 +1,129 @@
+"""What earlier stages left behind: V, M, start states and controllers, loaded from their files."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import models
+from envs.starts import StartStates
+from models.controller import LinearController
+from models.world_model import WorldModel
+from utils.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
+from utils.errors import UserError, check
+from utils.run_dir import RunDir
+
+
+class TrainedFiles(NamedTuple):
+    """Where the weights of one run are."""
+
+    vision: Path
+    memory: Path
+    starts: Path
+    controller: Path
+
+
+class Trained(NamedTuple):
+    """V and M, and what is known about them."""
+
+    world_model: WorldModel
+    env_spec: dict[str, Any]
+    """the real env they were trained on"""
+    fingerprints: dict[str, str]
+    """which weights exactly: "vision" and "memory\""""
+
+
+class TrainedController(NamedTuple):
+    """C as loaded."""
+
+    controller: LinearController
+    params: np.ndarray
+    """float32 (N,)"""
+    info: dict[str, Any]
+
+
+def run_files(root: Path, stage: str = "controller") -> TrainedFiles:
+    """The files of a run directory."""
+    memory = RunDir(root, "mdrnn")
+    return TrainedFiles(
+        RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", RunDir(root, stage).best
+    )
+
+
+def shipped_files(folder: Path) -> TrainedFiles:
+    """The files of a folder under pretrained/."""
+    return TrainedFiles(
+        *(folder / f"{name}.safetensors" for name in ("vae", "mdrnn", "starts", "controller"))
+    )
+
+
+def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") -> Trained:
+    """V and M as a world model.
+
+    Raises:
+        UserError: one is missing, damaged or of the wrong kind, or they do not belong together.
+    """
+    check(files.vision.is_file(), f"there is no trained V at {files.vision}; run trainvae.py first.")
+    check(files.memory.is_file(), f"there is no trained M at {files.memory}; run trainmdrnn.py first.")
+    vision, memory = load_checkpoint(files.vision), load_checkpoint(files.memory, "mdrnn")
+    check(
+        vision.kind in ("nvae", "vae"), f"{files.vision} holds a {vision.kind}, but a vision model is needed."
+    )
+    marks = {"vision": fingerprint(files.vision), "memory": fingerprint(files.memory)}
+    trained_on = memory.info.get("vision")
+    check(
+        trained_on in (None, marks["vision"]),
+        f"M ({files.memory}) was trained on another V than {files.vision}; run trainmdrnn.py again.",
+    )
+    v: Any = models.build(vision)
+    m: Any = models.build(memory)
+    return Trained(WorldModel(v, m, device), memory.info.get("env") or vision.info["env"], marks)
+
+
+def load_starts(files: TrainedFiles) -> StartStates:
+    """Where dreams begin.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign.
+    """
+    check(
+        files.starts.is_file(), f"there are no start states of dreams at {files.starts}; run trainmdrnn.py."
+    )
+    return StartStates.from_checkpoint(load_checkpoint(files.starts, "starts"))
+
+
+def load_controller(path: Path, feature_size: int) -> TrainedController:
+    """C, checked against the features it is to see.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign, or C has another size.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no trained controller at {path}; run traincontroller.py first.")
+    checkpoint = load_checkpoint(path, "controller")
+    size = checkpoint.config["feature_size"]
+    check(
+        size == feature_size,
+        f"the controller {path} sees {size} features, but this V and M give {feature_size}; "
+        "train it again with traincontroller.py --fresh, or point --logs at the run it belongs to.",
+    )
+    controller = LinearController(
+        size, np.asarray(checkpoint.config["low"]), np.asarray(checkpoint.config["high"])
+    )
+    params = checkpoint.weights["params"].numpy()
+    check(params.shape == (controller.num_params,), f"{path} is damaged: its weights do not fit its config.")
+    return TrainedController(controller, params, checkpoint.info)
+
+
+def save_controller(
+    path: Path, controller: LinearController, params: np.ndarray, info: dict[str, Any]
+) -> None:
+    """Write C, atomically."""
+    config = {
+        "feature_size": controller.feature_size,
+        "low": controller.low.tolist(),
+        "high": controller.high.tolist(),
+    }
+    weights = {"params": torch.from_numpy(np.asarray(params, np.float32).copy())}
+    save_checkpoint(path, Checkpoint("controller", config, weights, info))

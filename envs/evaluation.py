@@ -1,0 +1,148 @@
+"""Scoring controllers on workers: what a worker is, what a task is, and how a population is cut into tasks.
+
+A worker holds the world model and its envs, made once. A task is a slice of (controller, seed) pairs that the worker
+plays side by side as one batch. Slices depend on the number of pairs alone, never on the number of workers: so every
+backend gives the same returns to the bit.
+
+Axes: p controllers, s seeds, n parameters, b pairs of a slice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+import envs
+from envs.dream import DreamConfig, DreamEnv
+from envs.latent import LatentEnv
+from envs.rollout import EpisodeStats, evaluate
+from envs.starts import StartStates
+from envs.vector import SlotEnv
+from models.controller import LinearController
+from models.world_model import WorldModel
+from utils.errors import check
+from utils.parallel import Backend
+
+Place = Literal["real", "dream"]
+
+SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 16), "dream": (16, 256)}
+"""Fewest and most episodes in a task where the user gives no number."""
+TASKS_WANTED = 8
+"""Tasks that a population is cut into at least, if the limits allow, so that several workers have work."""
+
+
+class Task(NamedTuple):
+    """Pairs of controller and seed, to be played at one place."""
+
+    place: Place
+    params: np.ndarray
+    """float32 (b, n)"""
+    seeds: tuple[int, ...]
+    """(b,)"""
+    max_steps: int | None = None
+    """cuts real episodes short"""
+
+
+class Scores(NamedTuple):
+    """How p controllers did on s seeds each."""
+
+    returns: np.ndarray
+    """float64 (p, s)"""
+    lengths: np.ndarray
+    """steps, int64 (p, s)"""
+    lap_finished: np.ndarray
+    """bool (p, s)"""
+
+
+@dataclass(frozen=True)
+class PlayerMaker:
+    """Makes a worker; travels to it as a pickle, the models inside."""
+
+    world_model: WorldModel
+    """V and M"""
+    env_spec: dict[str, Any]
+    """name and options of the real env"""
+    starts: StartStates | None = None
+    """where dreams begin; needed for the dream only"""
+    dream: DreamConfig = field(default_factory=DreamConfig)
+    """how dreams run"""
+
+    def __call__(self) -> "Player":
+        """Build the worker."""
+        return Player(self)
+
+
+class Player:
+    """A worker: plays tasks. An env is made when a task first needs one of that size, and kept."""
+
+    def __init__(self, maker: PlayerMaker) -> None:
+        self._maker = maker
+        self._envs: dict[tuple[Place, int | None], SlotEnv] = {}
+
+    def __call__(self, task: Task) -> EpisodeStats:
+        """Play one episode a pair."""
+        key = (task.place, task.max_steps)
+        env = self._envs.get(key)
+        if env is None or env.num_envs < len(task.seeds):
+            env = self._envs[key] = self._make(task)
+        box: Any = env.single_action_space
+        controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
+        return evaluate(env, controller, task.params, task.seeds)
+
+    def _make(self, task: Task) -> SlotEnv:
+        maker, num_envs = self._maker, len(task.seeds)
+        if task.place == "dream":
+            check(maker.starts is not None, "the dream needs start states; run trainmdrnn.py again.")
+            assert maker.starts is not None
+            return DreamEnv(maker.world_model, maker.starts, num_envs, maker.dream)
+        options = dict(maker.env_spec["options"])
+        if task.max_steps is not None:
+            options["max_steps"] = task.max_steps
+        return LatentEnv(envs.make(maker.env_spec["name"], num_envs, **options), maker.world_model)
+
+
+def slice_size(place: Place, num_pairs: int, slots: int | None = None) -> int:
+    """Pairs in a task: the user's number, or one that makes enough tasks; a function of the config alone."""
+    if slots is not None:
+        return slots
+    fewest, most = SLOT_LIMITS[place]
+    return int(np.clip(num_pairs // TASKS_WANTED, fewest, most))
+
+
+def play(
+    backend: Backend[Task, EpisodeStats],
+    place: Place,
+    params: np.ndarray,
+    seeds: Sequence[int],
+    slots: int | None = None,
+    max_steps: int | None = None,
+    on_episodes: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Play every controller on every seed.
+
+    Args:
+        backend: whose workers are `Player`s.
+        place: in the real env or in the dream.
+        params: controllers, (p, n).
+        seeds: the same for all of them, (s,).
+        slots: episodes in a task; chosen by the number of pairs if None.
+        max_steps: cuts real episodes short.
+        on_episodes: called with the number of episodes and of frames when a task is done.
+    """
+    rows = np.repeat(np.asarray(params, np.float32), len(seeds), axis=0)
+    pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
+    size = slice_size(place, len(rows), slots)
+    tasks = [
+        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), max_steps)
+        for i in range(0, len(rows), size)
+    ]
+
+    def tell(_: int, stats: EpisodeStats) -> None:
+        if on_episodes is not None:
+            on_episodes(len(stats.returns), int(stats.lengths.sum()))
+
+    parts = backend.map(tasks, tell)
+    shape = (len(params), len(seeds))
+    columns = ([getattr(part, name) for part in parts] for name in Scores._fields)
+    return Scores(*(np.concatenate(column).reshape(shape) for column in columns))
