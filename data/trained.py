@@ -66,7 +66,7 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
     """
     check(files.vision.is_file(), f"there is no trained V at {files.vision}; run trainvae.py first.")
     check(files.memory.is_file(), f"there is no trained M at {files.memory}; run trainmdrnn.py first.")
-    vision, memory = load_checkpoint(files.vision), load_checkpoint(files.memory, "mdrnn")
+    vision, memory = load_checkpoint(files.vision), load_checkpoint(files.memory, "mdnrnn")
     check(
         vision.kind in ("nvae", "vae"), f"{files.vision} holds a {vision.kind}, but a vision model is needed."
     )

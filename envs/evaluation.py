@@ -117,7 +117,7 @@ def play(
     seeds: Sequence[int],
     slots: int | None = None,
     max_steps: int | None = None,
-    on_episodes: Callable[[int, int], None] | None = None,
+    on_episodes: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Play every controller on every seed.
 
