@@ -74,8 +74,8 @@ class TrainVAEConfig:
 CARRACING_FIT = FitConfig(
     epochs=10,
     batch_size=64,
-    learning_rate=4e-3,
-    min_learning_rate=4e-5,
+    learning_rate=1e-2,
+    min_learning_rate=1e-4,
     warmup_steps=100,
     optimizer="adamax",
     clip_norm=1.0,
@@ -86,7 +86,7 @@ CARRACING_FIT = FitConfig(
 QUICK_FIT = FitConfig(
     **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 1400, "ema_decay": 0.99, "eval_every": 350}
 )
-TINY = NVAEConfig(encoder_channels=(4, 4, 8, 8), decoder_channels=(4, 4, 8, 8))
+TINY = NVAEConfig(encoder_channels=(4, 4, 8), decoder_channels=(4, 4, 4, 8))
 TINY_FIT = FitConfig(
     **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 6, "batch_size": 8, "eval_every": 3}
 )

@@ -65,6 +65,10 @@ class VisionModel(nn.Module, ABC):
         """The picture (B, 3, H, W) of each frame's posterior mean."""
         return self.decode(self.encode(frames)[0])
 
+    def for_inference(self) -> Self:
+        """The model, or a faster copy of it that computes the same but can be neither trained nor saved."""
+        return self.eval()
+
     def to_checkpoint(self, info: Mapping[str, Any] | None = None) -> Checkpoint:
         """This model as a checkpoint: config and weights, on the CPU, with the given info."""
         weights = {

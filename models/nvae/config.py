@@ -8,17 +8,19 @@ from utils.errors import check
 
 @dataclass(frozen=True)
 class NVAEConfig:
-    """Sizes and regularisers; channels are listed from the finest resolution (half the image) down."""
+    """Sizes and regularisers; channels are listed from the finest resolution down."""
 
     image_size: int = 64
     """Height and width of a frame in pixels."""
     latent_size: int = 32
     """How many numbers describe a frame, all groups together."""
-    groups: tuple[int, ...] = (2, 2)
-    """Latent groups per scale, coarsest scale first; the coarsest is image_size / 2^len(channels) wide."""
-    encoder_channels: tuple[int, ...] = (16, 32, 48, 96)
-    """Feature channels of the bottom-up network at 1/2, 1/4, 1/8, ... of the image."""
-    decoder_channels: tuple[int, ...] = (24, 48, 64, 96)
+    groups: tuple[int, ...] = (2, 1)
+    """Latent groups per scale, coarsest scale (4x4 by default) first; each costs `encode` a top-down cell."""
+    encoder_cells: int = 1
+    """Bottom-up cells at each scale that has latent groups; its groups read the same map."""
+    encoder_channels: tuple[int, ...] = (32, 32, 64)
+    """Feature channels of the bottom-up network at 1/4, 1/8, ... of the image."""
+    decoder_channels: tuple[int, ...] = (16, 32, 32, 64)
     """Feature channels of the top-down network at 1/2, 1/4, 1/8, ... of the image."""
     expansion: int = 3
     """Factor by which a top-down cell widens inside."""
@@ -39,9 +41,10 @@ class NVAEConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes, naming the setting."""
-        depth = len(self.encoder_channels)
+        depth = len(self.decoder_channels)
         check(
-            depth == len(self.decoder_channels), "encoder_channels and decoder_channels must be equally long"
+            len(self.encoder_channels) == depth - 1,
+            "decoder_channels must have one number more than encoder_channels, for half the image's size",
         )
         check(len(self.groups) >= 1 and min(self.groups) >= 1, "every scale needs at least one latent group")
         check(
@@ -58,6 +61,7 @@ class NVAEConfig:
             f"latent_size must be at least {sum(self.groups)}, one number for each latent group, "
             f"not {self.latent_size}",
         )
+        check(self.encoder_cells >= 1, f"encoder_cells must be at least 1, not {self.encoder_cells}")
         check(self.expansion >= 1, f"expansion must be at least 1, not {self.expansion}")
         check(0 <= self.warmup <= 1, f"warmup is a portion of training in [0, 1], not {self.warmup}")
         check(0 < self.bn_momentum <= 1, f"bn_momentum must lie in (0, 1], not {self.bn_momentum}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def soft_clamp(x: Tensor, limit: float = 5.0) -> Tensor:
+def soft_clamp(x: Tensor, limit: float) -> Tensor:
     """Squash x smoothly into (-limit, limit); near zero it is the identity."""
     return limit * torch.tanh(x / limit)
 

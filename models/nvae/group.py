@@ -36,35 +36,35 @@ class LatentGroup(nn.Module):
         self.shape = (scale.resolution, scale.resolution, scale.decoder_channels)
         self.path = _path(scale, above, config)
         area = scale.resolution**2
-        width = max(scale.decoder_channels // 2, 1)
+        width = max(scale.encoder_channels // 2, 1)
         self.read_features = nn.Conv2d(scale.encoder_channels, width, 1)
         self.norm = nn.BatchNorm2d(width, momentum=config.bn_momentum)
         self.to_posterior = _near_zero(nn.Linear(width * area, 2 * spec.size))
         self.write = nn.Linear(spec.size, scale.decoder_channels * area)
         if not self.is_first:
-            self.read_state = nn.Conv2d(scale.decoder_channels, width, 1, bias=False)
-            self.read_prior = nn.Conv2d(scale.decoder_channels, width, 1)
+            self.read_state = nn.Conv2d(scale.decoder_channels, 2 * width, 1)  # for the prior, the posterior
             self.to_prior = _near_zero(nn.Linear(width * area, 2 * spec.size))
 
     def arrive(self, state: Tensor) -> Tensor:
         """Bring the top-down state (B, C, H, W) from the group before to this one's resolution."""
         return self.path(state)
 
-    def prior(self, state: Tensor) -> Normal:
-        """p(z | the groups before), each part (B, Z), from the top-down state."""
+    def prior(self, state: Tensor) -> tuple[Normal, Tensor | float]:
+        """What the groups before say, from the top-down state.
+
+        Returns:
+            p(z | the groups before), each part (B, Z), and the context that `residual` needs of the state.
+        """
         if self.is_first:
             zeros = torch.zeros(state.shape[0], self.spec.size, device=state.device)
-            return Normal(zeros, zeros)
-        x = F.silu(self.read_prior(state)).flatten(1)
-        mu, log_sigma = self.to_prior(x).float().chunk(2, dim=1)
-        return Normal(soft_clamp(mu), soft_clamp(log_sigma, 3.0))
+            return Normal(zeros, zeros), 0.0
+        x, context = self.read_state(state).chunk(2, dim=1)
+        mu, log_sigma = self.to_prior(F.silu(x).flatten(1)).float().chunk(2, dim=1)
+        return Normal(soft_clamp(mu, 5.0), soft_clamp(log_sigma, 3.0)), context
 
-    def residual(self, state: Tensor, features: Tensor) -> Residual:
-        """What the frame adds to the prior, from the top-down state and the bottom-up features (B, C', H, W)."""
-        x = self.read_features(features)
-        if not self.is_first:
-            x = x + self.read_state(state)
-        x = F.silu(self.norm(x)).flatten(1)
+    def residual(self, features: Tensor, context: Tensor | float) -> Residual:
+        """What the frame adds to the prior, from the bottom-up features (B, C', H, W) and the prior's context."""
+        x = F.silu(self.norm(self.read_features(features) + context)).flatten(1)
         mu, log_sigma = self.to_posterior(x).float().chunk(2, dim=1)
         return Residual(soft_clamp(mu, 8.0), soft_clamp(log_sigma, 6.0))
 

@@ -7,7 +7,7 @@ Axes: b batch, c channel, h height, w width, z latent, l group.
 """
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from models.likelihood import Likelihood
 from models.nvae.cells import DecoderCell, EncoderCell, downsample, norm_swish, upsample
 from models.nvae.config import NVAEConfig
 from models.nvae.distributions import balance, warmup_beta
+from models.nvae.fold import folded
 from models.nvae.group import LatentGroup
 from models.nvae.plan import Plan, plan
 from models.nvae.spectral import SpectralRegulariser, batchnorm_gain
@@ -29,25 +30,30 @@ class Encoder(nn.Module):
     def __init__(self, plan: Plan, config: NVAEConfig) -> None:
         super().__init__()
         momentum = config.bn_momentum
-        fine_first = plan.scales[::-1]
+        fine_first = plan.scales[-2::-1]
         channels = [scale.encoder_channels for scale in fine_first]
-        self.stem = nn.Conv2d(3, channels[0], 4, stride=2, padding=1)
+        self.stem = nn.Conv2d(3, channels[0], 4, stride=4)
         self.downs = nn.ModuleList(downsample(a, b, momentum) for a, b in pairwise(channels))
         self.cells = nn.ModuleList(
-            nn.ModuleList(EncoderCell(c, config.residual_scale, momentum) for _ in scale.groups)
+            _cells(c, config, config.encoder_cells if scale.groups else 0)
             for c, scale in zip(channels, fine_first)
         )
+        self.num_groups = [len(scale.groups) for scale in fine_first]
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Frames (B, 3, H, W) in [0, 1] to maps (B, C, h, w), that of the first (coarsest) group first."""
         x = self.stem(2 * frames.contiguous(memory_format=torch.channels_last) - 1)
         features = []
         for i, cells in enumerate(self.cells):
-            x = self.downs[i - 1](x) if i else x
-            for cell in cells:  # pyright: ignore[reportGeneralTypeIssues]
-                x = cell(x)
-                features.append(x)
+            x = cells(self.downs[i - 1](x) if i else x)
+            features += [x] * self.num_groups[i]
         return features[::-1]
+
+
+def _cells(channels: int, config: NVAEConfig, count: int) -> nn.Sequential:
+    """The cells of one bottom-up scale."""
+    cells = (EncoderCell(channels, config.residual_scale, config.bn_momentum) for _ in range(count))
+    return nn.Sequential(*cells)
 
 
 def _painter(plan: Plan, config: NVAEConfig) -> nn.Sequential:
@@ -104,7 +110,8 @@ class NVAE(VisionModel):
         for group, feature in zip(self._groups(), features):
             if posteriors:
                 state = group.arrive(state)
-            q = group.residual(state, feature).posterior(group.prior(state))
+            prior, context = group.prior(state)
+            q = group.residual(feature, context).posterior(prior)
             posteriors.append(q)
             if len(posteriors) < len(self.groups):  # the rest of the decoder is never run
                 state = group.inject(state, q.mu)
@@ -126,9 +133,13 @@ class NVAE(VisionModel):
         for group in self._groups():
             state = group.arrive(state)
             noise = torch.randn(n, group.spec.size, generator=generator, device=state.device)
-            parts.append(group.prior(state).sample(noise))
+            parts.append(group.prior(state)[0].sample(noise))
             state = group.inject(state, parts[-1])
         return torch.cat(parts, dim=1)
+
+    def for_inference(self) -> Self:
+        """A copy in eval mode whose batch norms are folded into its convolutions; not for training or saving."""
+        return folded(self)
 
     def loss(self, frames: Tensor, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Negative ELBO, KL warmed up and balanced, plus regularisers, in nats per dimension."""
@@ -137,7 +148,8 @@ class NVAE(VisionModel):
         kls = []
         for group, feature in zip(self._groups(), features):
             state = group.arrive(state)
-            prior, residual = group.prior(state), group.residual(state, feature)
+            prior, context = group.prior(state)
+            residual = group.residual(feature, context)
             q = residual.posterior(prior)
             state = group.inject(state, q.sample(torch.randn_like(q.mu)))
             kls.append(residual.kl(prior).sum(dim=1).mean())

@@ -29,7 +29,7 @@ class ScaleSpec:
     resolution: int
     """Height and width of the feature maps."""
     encoder_channels: int
-    """Channels of the bottom-up maps."""
+    """Channels of the bottom-up maps; 0 at the finest scale, which the bottom-up network skips."""
     decoder_channels: int
     """Channels of the top-down maps."""
     groups: tuple[GroupSpec, ...]
@@ -58,7 +58,9 @@ class Plan:
         for scale in self.scales:
             groups = ", ".join(f"{g.index}: {g.size} (z[{g.start}:{g.stop}])" for g in scale.groups) or "-"
             size = f"{scale.resolution}x{scale.resolution}"
-            lines.append(f"{size:<8} {scale.encoder_channels:>9}  {scale.decoder_channels:>8}  {groups}")
+            lines.append(
+                f"{size:<8} {scale.encoder_channels or '-':>9}  {scale.decoder_channels:>8}  {groups}"
+            )
         return "\n".join(lines)
 
 
@@ -72,7 +74,8 @@ def plan(config: NVAEConfig) -> Plan:
     """The scales of a config, coarsest first, and how its groups share the latent size."""
     sizes = share(config.latent_size, sum(config.groups))
     groups = [GroupSpec(i, sum(sizes[:i]), size) for i, size in enumerate(sizes)]
-    depth = len(config.encoder_channels)
+    depth = len(config.decoder_channels)
+    encoder_channels = (0, *config.encoder_channels)
     scales = []
     for level in range(depth):
         here = config.groups[level] if level < len(config.groups) else 0
@@ -80,7 +83,7 @@ def plan(config: NVAEConfig) -> Plan:
         scales.append(
             ScaleSpec(
                 resolution=config.image_size // 2 ** (fine + 1),
-                encoder_channels=config.encoder_channels[fine],
+                encoder_channels=encoder_channels[fine],
                 decoder_channels=config.decoder_channels[fine],
                 groups=tuple(groups[:here]),
             )
