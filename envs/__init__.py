@@ -1,7 +1,7 @@
 """Things with reset and step, always vectorised. Importing this room registers the gymnasium ids.
 
 `make` gives a SlotEnv by name; `gymnasium.make` gives single envs of the same names. Nothing is imported before it is
-asked for.
+asked for. The dream's names point into data/dreams.py, where a run directory becomes the world model that envs take.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TABLE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "CarRacing-v2": ("envs.carracing", "make_vec", {"lap_end": "truncate"}),
     "WorldModels/CarRacing-v3": ("envs.carracing", "make_vec", {"lap_end": "terminate"}),
-    "DreamCarRacing-v2": ("envs.dream", "make_vec", {}),
+    "DreamCarRacing-v2": ("data.dreams", "make_frames", {}),
 }
 _ALIASES = {"carracing": "CarRacing-v2", "dream": "DreamCarRacing-v2"}
 NAMES = (*_TABLE, *_ALIASES)
@@ -28,7 +28,7 @@ NAMES = (*_TABLE, *_ALIASES)
 _REGISTERED: dict[str, tuple[str, int | None, dict[str, Any]]] = {
     "CarRacing-v2": ("envs.carracing:CarRacing", 1000, {"lap_end": "truncate"}),
     "WorldModels/CarRacing-v3": ("envs.carracing:CarRacing", 1000, {"lap_end": "terminate"}),
-    "DreamCarRacing-v2": ("envs.dream:DreamPixels", None, {}),
+    "DreamCarRacing-v2": ("data.dreams:make_pixels", None, {}),
 }
 
 
