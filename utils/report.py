@@ -88,15 +88,22 @@ def score_line(result: dict) -> str:
     )
 
 
+def score_title(name: str) -> str:
+    """What was scored into test-NAME.json."""
+    return {"real": "C evolved in the dream, then for real", "dream": "C evolved in the dream only"}.get(
+        name, name
+    )
+
+
 def _scores(page: Page, root: Path) -> None:
-    tests = {path.stem: read_json(path) for path in sorted(root.glob("test*.json"))}
-    if "test" in tests:
-        page.text(f"Mean return {score_line(tests['test'])}.", lead=True)
+    tests = {path.stem.removeprefix("test-"): read_json(path) for path in sorted(root.glob("test-*.json"))}
+    if "real" in tests:
+        page.text(f"Mean return {score_line(tests['real'])}.", lead=True)
     if tests:
         names = ["mean", "std", "median", "min", "max"]
         rows = [
             [
-                result.get("title", name),
+                score_title(name),
                 *(f"{result[key]:.1f}" for key in names),
                 f"{result['laps_finished']} / {result['episodes']}",
             ]

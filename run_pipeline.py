@@ -1,0 +1,277 @@
+"""All stages in order, several rounds, resumable: collect, train V, train M, evolve C in the dream, then for real.
+
+Random driving never shows V and M the far side of a track, so every further round collects with the current
+controller, trains V and M on with all the data, and evolves on. Each stage is one of the root scripts, run as you
+would run it by hand; the commands are printed. Writes RUN/pipeline.json (what is done), RUN/test-dream.json,
+RUN/test-real.json, RUN/drive.mp4 and RUN/report.html.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils import cli
+from utils.errors import check
+from utils.files import read_json, write_json
+from utils.report import score_line, score_title, write_report
+
+HERE = Path(__file__).resolve().parent
+SAME_TIME = "{minutes that V took}"
+"""Stands in the plan for a number that is known when V has been trained."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """The whole run."""
+
+    logs: cli.LogsArg = Path("exp_dir")
+    """run directory"""
+    dataset: Path | None = None
+    """dataset folder; RUN/dataset by default"""
+    env: str = "CarRacing-v2"
+    """real environment"""
+    rounds: int = 2
+    """collect-train-evolve cycles; a finished run with a larger number goes on"""
+    rollouts: int = 200
+    """random rollouts of the first round"""
+    rollouts_per_round: int = 100
+    """rollouts that each further round adds: the current controller with noise, and some random ones"""
+    seq_len: int = 1000
+    """longest rollout, in env steps"""
+    vae_preset: str = "quick"
+    """preset of trainvae.py"""
+    mdrnn_preset: str = "quick"
+    """preset of trainmdrnn.py"""
+    vae_steps: int = 2000
+    """updates of V in a round"""
+    mdrnn_steps: int = 2000
+    """updates of M in a round"""
+    dream_generations: int = 40
+    """generations in the dream, in each round"""
+    dream_samples: int = 16
+    """dreams for each candidate"""
+    generations: int = 20
+    """generations in the real environment, in each round but the last"""
+    last_generations: int = 60
+    """generations in the real environment in the last round"""
+    pop_size: int = 32
+    """candidates in a generation"""
+    n_samples: int = 4
+    """real tracks for each candidate"""
+    polish_sigma: float = 0.05
+    """first standard deviation in the real environment, around the best controller so far"""
+    validation_episodes: int = 16
+    """fixed tracks on which controllers are compared"""
+    episodes: int = 100
+    """held-out tracks of the final score"""
+    renderer: str = "gymnasium"
+    """renderer of the final score"""
+    yardstick: bool = True
+    """train the plain VAE for as long as the NVAE, to compare them in the report"""
+    max_workers: int | None = None
+    """worker processes; one a core by default"""
+    seed: int = 0
+    """seed of everything"""
+    fresh: bool = False
+    """start over: remove what an earlier run left in RUN"""
+    dry_run: bool = False
+    """print the commands and stop"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("rounds", "rollouts", "seq_len", "vae_steps", "mdrnn_steps", "pop_size", "episodes"):
+            check(getattr(self, name) > 0, f"--{name.replace('_', '-')} must be positive.")
+
+
+PRESETS = {
+    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3),
+    "quick": PipelineConfig(logs=Path("exp_dir/quick")),
+    "tiny": PipelineConfig(
+        logs=Path("exp_dir/tiny"),
+        rollouts=12,
+        rollouts_per_round=10,
+        seq_len=40,
+        vae_preset="tiny",
+        mdrnn_preset="tiny",
+        vae_steps=6,
+        mdrnn_steps=6,
+        dream_generations=2,
+        generations=1,
+        last_generations=2,
+        pop_size=4,
+        n_samples=1,
+        dream_samples=2,
+        validation_episodes=2,
+        episodes=2,
+        renderer="fast",
+    ),
+}
+
+
+class Step(NamedTuple):
+    """One command of the pipeline."""
+
+    name: str
+    command: list[str]
+
+
+def plan(config: PipelineConfig) -> list[Step]:
+    """The commands of a run, in order: script and flags."""
+    steps = []
+    for number in range(1, config.rounds + 1):
+        steps += [Step(f"round {number}: {name}", command) for name, command in _round(config, number)]
+    return steps + _finish(config)
+
+
+def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
+    logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
+    seed = ["--seed", str(config.seed)]
+    rollouts = config.rollouts + (number - 1) * config.rollouts_per_round
+    collect = ["data/generation_script.py", "--rollouts", str(rollouts), "--rootdir", dataset, *seed]
+    collect += ["--env", config.env, "--seq-len", str(config.seq_len), *_workers(config, "--threads")]
+    collect += ["--policy", "mixed", *logs] if number > 1 else ["--policy", "brown"]
+    data = ["--dataset", dataset, *logs, *seed]
+    vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
+    mdrnn = [
+        "trainmdrnn.py",
+        "--preset",
+        config.mdrnn_preset,
+        "--max-steps",
+        str(number * config.mdrnn_steps),
+    ]
+    evolve = ["traincontroller.py", "--pop-size", str(config.pop_size), *_workers(config), *seed, *logs]
+    evolve += ["--validation-episodes", str(config.validation_episodes)]
+    dream = ["--env", "dream", "--generations", str(config.dream_generations)]
+    dream += ["--n-samples", str(config.dream_samples)]
+    is_last = number == config.rounds
+    generations = str(config.last_generations if is_last else config.generations)
+    real = ["--env", "real", "--generations", generations, "--n-samples", str(config.n_samples)]
+    real += ["--start", "best", "--sigma0", str(config.polish_sigma)]
+    return [
+        ("collect", collect),
+        ("V", vae + data),
+        ("M", mdrnn + data),
+        ("C in the dream", evolve + dream),
+        ("C in the real environment", evolve + real),
+    ]
+
+
+def _finish(config: PipelineConfig) -> list[Step]:
+    """Score both controllers on held-out tracks, record a drive, train the yardstick."""
+    logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
+    score = ["test_controller.py", *logs, "--renderer", config.renderer, *_workers(config)]
+    score += ["--episodes", str(config.episodes)]
+    video = ["--record", str(config.logs / "drive.mp4")]
+    steps = [
+        Step(
+            "score: C evolved in the dream", [*score, *_json(config, "dream"), "--stage", "controller-dream"]
+        ),
+        Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
+    ]
+    if config.yardstick:
+        vae = ["trainvae.py", "--preset", config.vae_preset, "--arch", "vae", "--stage", "vae-plain"]
+        vae += ["--max-minutes", SAME_TIME, "--max-steps", str(10**7), "--epochs", str(10**5)]
+        vae += ["--dataset", dataset, *logs, "--seed", str(config.seed)]
+        steps.append(Step("yardstick: plain VAE for the same time", vae))
+    return steps
+
+
+def _json(config: PipelineConfig, name: str) -> list[str]:
+    return ["--json", str(config.logs / f"test-{name}.json")]
+
+
+def _workers(config: PipelineConfig, flag: str = "--max-workers") -> list[str]:
+    return [flag, str(config.max_workers)] if config.max_workers else []
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is not done yet."""
+    config = cli.parse(PipelineConfig, argv, prog="run_pipeline.py", description=__doc__, presets=PRESETS)
+    steps = plan(config)
+    if config.dry_run:
+        print(cli.describe(config))
+        print("\n".join(f"# {step.name}\npython {shlex.join(step.command)}" for step in steps))
+        return
+    record = open_record(config)
+    left = [step for step in steps if step.name not in record["done"]]
+    if not left:
+        print(f"{config.logs} is finished; start over with --fresh, or go on with a larger --rounds.")
+    for step in left:
+        run_step(config, step, record)
+    show_result(config)
+
+
+def open_record(config: PipelineConfig) -> dict[str, Any]:
+    """What is done already, from RUN/pipeline.json.
+
+    Raises:
+        UserError: the run directory was made with other settings.
+    """
+    path = config.logs / "pipeline.json"
+    if config.fresh and config.logs.exists():
+        check(path.exists(), f"{config.logs} holds no pipeline run; --fresh will not remove it.")
+        shutil.rmtree(config.logs)
+    settings = cli.to_json(replace(config, fresh=False, dry_run=False))
+    record = read_json(path) if path.exists() else {"config": settings, "cores": os.cpu_count(), "done": {}}
+    changed = [name for name in settings if settings[name] != record["config"].get(name)]
+    free = {"rounds", "max_workers", "logs"}
+    check(
+        set(changed) <= free,
+        f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
+        "another --logs, or --fresh to start over.",
+    )
+    if settings["rounds"] > record["config"]["rounds"]:
+        last = f"round {record['config']['rounds']}: C in the real environment"
+        record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
+        record["done"].pop(last, None)
+    record["config"] = settings
+    write_json(path, record)
+    return record
+
+
+def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None:
+    """Run one command; note it as done.
+
+    Raises:
+        UserError: it failed; its own message stands above.
+    """
+    minutes = (
+        read_json(config.logs / "vae" / "quality.json")["train_seconds"] / 60
+        if SAME_TIME in step.command
+        else 0
+    )
+    command = [f"{minutes:.2f}" if part == SAME_TIME else part for part in step.command]
+    print(f"\n== {step.name}\n   python {shlex.join(command)}", flush=True)
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, str(HERE / command[0]), *command[1:]])
+    if ended.returncode == 130 or ended.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
+    check(
+        ended.returncode == 0,
+        f"'{step.name}' failed (see above); run the same command again to go on from there.",
+    )
+    seconds = round(time.monotonic() - began, 1)
+    record["done"][step.name] = {"seconds": seconds, "command": shlex.join(["python", *command])}
+    write_json(config.logs / "pipeline.json", record)
+    write_report(config.logs)
+
+
+def show_result(config: PipelineConfig) -> None:
+    """Print the score and where the report is."""
+    report = write_report(config.logs)
+    print()
+    for name in ("dream", "real"):
+        print(f"{score_title(name)}: {score_line(read_json(config.logs / f'test-{name}.json'))}")
+    print(f"report: {report.resolve()}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

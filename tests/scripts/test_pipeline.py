@@ -1,0 +1,109 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import run_pipeline
+from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, open_record, plan
+from utils.errors import UserError
+
+ROOT = Path(run_pipeline.__file__).parent
+
+
+def run(logs: Path, *flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", "tiny", "--logs", str(logs), *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=logs.parent, timeout=400)
+
+
+def flag(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1]
+
+
+def test_later_rounds_add_to_earlier_ones():
+    steps = {
+        step.name: step.command for step in plan(PipelineConfig(rounds=3, rollouts=50, rollouts_per_round=20))
+    }
+    assert [flag(steps[f"round {n}: collect"], "--rollouts") for n in (1, 2, 3)] == ["50", "70", "90"]
+    assert [flag(steps[f"round {n}: V"], "--max-steps") for n in (1, 2, 3)] == ["2000", "4000", "6000"]
+    assert flag(steps["round 1: collect"], "--policy") == "brown"
+    assert flag(steps["round 3: collect"], "--policy") == "mixed"
+    generations = [flag(steps[f"round {n}: C in the real environment"], "--generations") for n in (1, 2, 3)]
+    assert generations == ["20", "20", "60"]
+    assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
+
+
+def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run")
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
+    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
+    assert len(open_record(config)["done"]) == len(plan(config))
+    with pytest.raises(UserError, match=r"made with other settings \(seed\).*--fresh"):
+        open_record(replace(config, seed=1))
+    left = [
+        step.name
+        for step in plan(replace(config, rounds=3))
+        if step.name not in open_record(replace(config, rounds=3))["done"]
+    ]
+    assert left[0] == "round 2: C in the real environment"
+    assert left[1] == "round 3: collect"
+    assert left[-1].startswith("yardstick")
+
+
+def test_fresh_never_removes_what_is_no_run(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="holds no pipeline run"):
+        open_record(PipelineConfig(logs=tmp_path, fresh=True))
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_every_preset_is_a_plan_that_can_be_printed(tmp_path):
+    for preset in PRESETS:
+        command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", preset, "--dry-run"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("\npython ") == len(plan(PRESETS[preset]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_whole_pipeline_killed_and_run_again(tmp_path):
+    """All stages in order at the tiny preset; the first attempt is killed in the middle."""
+    logs = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", "tiny", "--logs", str(logs)]
+    first = subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not (logs / "vae" / "checkpoints" / "best.safetensors").exists():
+        assert first.poll() is None, "ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+
+    done = run(logs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "over 2 held-out tracks" in done.stdout
+    assert "round 1: collect" not in done.stdout, "finished steps are not run again"
+    page = (logs / "report.html").read_text()
+    for part in (
+        "data:video/mp4",
+        "data:image/png",
+        "KL of each latent group",
+        "plain VAE",
+        "held-out tracks",
+    ):
+        assert part in page, part
+    assert 'src="http' not in page
+    for name in ("dream", "real"):
+        assert json.loads((logs / f"test-{name}.json").read_text())["episodes"] == 2
+
+    again = run(logs)
+    assert again.returncode == 0
+    assert "is finished; start over with --fresh" in again.stdout
