@@ -265,6 +265,8 @@ def _average(average: nn.Module, model: nn.Module, decay: float, step: int) -> N
 def _to(batch: Any, device: torch.device) -> Any:
     if hasattr(batch, "to"):
         return batch.to(device)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a NamedTuple keeps its names
+        return type(batch)(*(_to(item, device) for item in batch))
     return tuple(_to(item, device) for item in batch) if isinstance(batch, (tuple, list)) else batch
 
 

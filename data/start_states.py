@@ -1,0 +1,54 @@
+"""Start states of dreams, drawn from encoded real episodes."""
+
+import numpy as np
+import torch
+
+from data.latents import LatentStore
+from envs.starts import StartStates, warm_up
+from models.world_model import WorldModel
+from utils import seeding
+from utils.seeding import Split
+
+WARMUP = 64
+"""Real steps that M watches before a dream, or all there are since the episode's start."""
+
+
+def draw_starts(
+    latents: LatentStore,
+    world_model: WorldModel,
+    bounds: tuple[np.ndarray, np.ndarray],
+    count: int,
+    seed: int,
+    split: Split = "train",
+    warmup: int = WARMUP,
+) -> StartStates:
+    """Moments of real episodes, each step of the split as likely as any other.
+
+    Args:
+        latents: the encoded dataset.
+        world_model: V and M.
+        bounds: low and high of the real env's actions, each (A,).
+        count: how many.
+        seed: of the draw.
+        split: from which episodes.
+        warmup: steps that M watches before each.
+
+    Returns:
+        The states, on the CPU.
+    """
+    rng = seeding.rng(seed, "starts")
+    episodes = latents.episodes(split)
+    steps = latents.lengths[episodes]
+    flat = rng.integers(int(steps.sum()), size=count)
+    ends = np.cumsum(steps)
+    which = np.searchsorted(ends, flat, side="right")
+    phase = flat - (ends - steps)[which]
+    first = latents.offsets[episodes][which]
+    lengths = np.minimum(phase, warmup)
+    place = np.maximum(np.arange(-warmup, 0) + phase[:, None], 0) + first[:, None]  # rows before each start
+
+    device = world_model.device
+    z, action = (torch.from_numpy(array[place]).to(device) for array in (latents.mu, latents.actions))
+    h, c = warm_up(world_model, z, action, torch.from_numpy(lengths).to(device))
+    low, high = (np.asarray(bound, np.float32) for bound in bounds)
+    return StartStates(torch.from_numpy(latents.mu[first + phase]), h.cpu(), c.cpu(), low, high)

@@ -1,0 +1,300 @@
+"""Stage M: encodes the dataset once with V, trains the MDN-RNN on it, and keeps start states for dreams.
+
+python trainmdrnn.py --logs exp_dir
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+import envs
+from data.episodes import EpisodeStore
+from data.latents import LatentStore, load_or_encode
+from data.memory_quality import dream_rows, evaluate
+from data.sequences import SequenceSet
+from data.start_states import draw_starts
+from models import build
+from models.mdnrnn import MDNRNN, MDNRNNConfig
+from models.vision import VisionModel
+from models.world_model import WorldModel
+from utils import cli, plots, seeding
+from utils.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
+from utils.device import DeviceName, pick
+from utils.errors import UserError, check
+from utils.files import write_json
+from utils.logger import Logger
+from utils.run_dir import RunDir
+from utils.training import FitConfig, finished_steps, fit
+
+TEMPERATURES = (0.0, 0.5, 1.0, 1.3)
+WARMUP, STRIDE, NUM_PICTURES = 40, 5, 12
+NUM_STARTS = 2048
+
+
+@dataclass(frozen=True)
+class TrainMDRNNConfig:
+    """Everything that stage M can be told."""
+
+    logs: cli.LogsArg = Path("exp_dir")
+    """run directory, with V in it"""
+    dataset: Path = Path("datasets/carracing")
+    """what data/generation_script.py made"""
+    hidden_size: int = MDNRNNConfig.hidden_size
+    """numbers in h"""
+    components: int = MDNRNNConfig.components
+    """Gaussians in the mixture"""
+    dropout: float = MDNRNNConfig.dropout
+    """share of h hidden from the heads while training"""
+    reward_weight: float = MDNRNNConfig.reward_weight
+    """weight of the reward's loss"""
+    termination_weight: float = MDNRNNConfig.termination_weight
+    """weight of the termination's loss"""
+    termination_positive_weight: float = MDNRNNConfig.termination_positive_weight
+    """how much more a terminated step counts than another"""
+    seq_len: int = 32
+    """steps of a training window"""
+    fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
+    """training"""
+    validation_batches: int = 32
+    """held-out batches that are scored during training"""
+    device: DeviceName = "auto"
+    """where to train"""
+    fresh: bool = False
+    """remove what an earlier run left in the stage's folder and start over"""
+    dry_run: bool = False
+    """print the resolved settings and the size of M, and exit"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("hidden_size", "components", "seq_len", "validation_batches"):
+            value = getattr(self, name)
+            check(value > 0, f"--{name.replace('_', '-')} must be at least 1; got {value}.")
+        for name in ("reward_weight", "termination_weight"):
+            value = getattr(self, name)
+            check(value >= 0, f"--{name.replace('_', '-')} must not be negative; got {value}.")
+
+
+CARRACING_FIT = FitConfig(
+    epochs=10,
+    batch_size=64,
+    learning_rate=1e-3,
+    min_learning_rate=1e-5,
+    warmup_steps=100,
+    optimizer="adam",
+    clip_norm=1.0,
+    ema_decay=0.999,
+    eval_every=1000,
+)
+QUICK_FIT = FitConfig(
+    **{**asdict(CARRACING_FIT), "epochs": 1000, "max_steps": 1500, "ema_decay": 0.99, "eval_every": 300}
+)
+TINY_FIT = FitConfig(
+    **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 6, "batch_size": 4, "eval_every": 3}
+)
+PRESETS = {
+    "carracing": TrainMDRNNConfig(),
+    "quick": TrainMDRNNConfig(fit=QUICK_FIT, validation_batches=8),
+    "tiny": TrainMDRNNConfig(hidden_size=16, components=2, seq_len=8, fit=TINY_FIT, validation_batches=2),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train M, or go on with it."""
+    config = cli.parse(TrainMDRNNConfig, argv, prog="trainmdrnn.py", description=__doc__, presets=PRESETS)
+    if config.dry_run:
+        print(describe(config))
+        return
+    vision, vision_mark = load_vision(RunDir(config.logs, "vae"))
+    store = EpisodeStore(config.dataset)
+    for split in ("train", "validation"):
+        store.ids(split, minimum=1)
+    model = make_model(config, vision.latent_size, store.action_size)
+    run = RunDir(config.logs, "mdrnn")
+    if not config.fresh:
+        check_same_model(run, model)
+    run.prepare(config.fresh)
+    device = pick(config.device)
+    latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
+    mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
+    model.set_statistics(mean, std, reward_scale(latents))
+    train, held_out = (
+        SequenceSet(latents, split, config.seq_len, config.fit.batch_size, config.fit.seed, device)
+        for split in ("train", "validation")
+    )
+    total_steps = config.fit.total_steps(train.num_windows)
+    done = finished_steps(run)
+    check_same_vision(run, vision_mark, done, total_steps)
+    write_json(run.config, cli.to_json(config))
+    info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
+    spread = spread_indices(held_out.num_batches(), config.validation_batches)
+    result = fit(
+        model=model,
+        batch_at=train.batch_at,
+        total_steps=total_steps,
+        config=config.fit,
+        run=run,
+        device=device,
+        validate=lambda m: evaluate(m, (held_out.ordered_batch(i) for i in spread)),
+        make_checkpoint=lambda m: m.to_checkpoint(info),
+        on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
+        key=vision_mark + store.fingerprint(),
+    )
+    keep_starts(run, config, vision, latents, info)
+    report(run, held_out)
+    if result.step == done:
+        print(
+            f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh to "
+            "start over."
+        )
+
+
+def load_vision(run: RunDir) -> tuple[VisionModel, str]:
+    """The run's best V and its fingerprint.
+
+    Raises:
+        UserError: there is none, or the file is something else.
+    """
+    check(
+        run.best.is_file(), f"there is no trained V at {run.best}; run trainvae.py --logs {run.root} first."
+    )
+    vision = build(load_checkpoint(run.best))
+    if not isinstance(vision, VisionModel):
+        raise UserError(f"{run.best} holds no vision model; run trainvae.py --logs {run.root} --fresh.")
+    return vision, fingerprint(run.best)
+
+
+def make_model(config: TrainMDRNNConfig, latent_size: int, action_size: int) -> MDNRNN:
+    """The untrained model that a config asks for."""
+    torch.manual_seed(seeding.derive(config.fit.seed, "init"))
+    return MDNRNN(
+        MDNRNNConfig(
+            latent_size,
+            action_size,
+            config.hidden_size,
+            config.components,
+            dropout=config.dropout,
+            reward_weight=config.reward_weight,
+            termination_weight=config.termination_weight,
+            termination_positive_weight=config.termination_positive_weight,
+        )
+    )
+
+
+def describe(config: TrainMDRNNConfig) -> str:
+    """Settings and size as text; z and action have their default sizes if there is no V yet."""
+    best = RunDir(config.logs, "vae").best
+    size = load_checkpoint(best).config["latent_size"] if best.is_file() else MDNRNNConfig.latent_size
+    model = make_model(config, size, MDNRNNConfig.action_size)
+    return (
+        f"{cli.describe(config)}\n{sum(p.numel() for p in model.parameters()):,} parameters at {size} latents"
+    )
+
+
+def check_same_model(run: RunDir, model: MDNRNN) -> None:
+    """Refuse to go on with a run of another M.
+
+    Raises:
+        UserError: the run directory holds an M of another size.
+    """
+    if not run.latest.exists():
+        return
+    saved = load_checkpoint(run.latest, "mdnrnn").config
+    for name in ("latent_size", "action_size", "hidden_size", "components"):
+        now = getattr(model.config, name)
+        if saved.get(name) == now:
+            continue
+        what = "V or the dataset" if name in ("latent_size", "action_size") else f"--{name.replace('_', '-')}"
+        raise UserError(
+            f"M in {run.path} has {name} {saved.get(name)}, but {what} now asks for {now}; pass --fresh to start "
+            "over, or another --logs."
+        )
+
+
+def check_same_vision(run: RunDir, vision_mark: str, done: int, total_steps: int) -> None:
+    """Say when V is not the one that M was trained on.
+
+    Raises:
+        UserError: there is nothing left to train, so that M would stay blind to the new V.
+    """
+    if not run.latest.exists() or load_checkpoint(run.latest).info.get("vision") == vision_mark:
+        return
+    if done >= total_steps:
+        raise UserError(
+            f"V has changed since M was trained (step {done} of {total_steps}); pass a larger --epochs or "
+            "--max-steps to train M on, or --fresh to start over."
+        )
+    print(f"V has changed since M was trained; M goes on from step {done} with the new latents.", flush=True)
+
+
+def reward_scale(latents: LatentStore) -> float:
+    """Deviation of the rewards of ordinary training steps; the fall off the map would drown it."""
+    parts = [slice(latents.offsets[e], latents.offsets[e + 1] - 1) for e in latents.episodes("train")]
+    rewards = np.concatenate([latents.rewards[part][~latents.terminated[part]] for part in parts])
+    return float(rewards.std(dtype=np.float64)) if len(rewards) else 1.0
+
+
+def spread_indices(available: int, wanted: int) -> list[int]:
+    """Up to `wanted` of the numbers below `available`, evenly spread."""
+    return np.unique(np.linspace(0, available - 1, min(wanted, available)).astype(int)).tolist()
+
+
+def draw(
+    world_model: WorldModel, latents: LatentStore, store: EpisodeStore, step: int, logger: Logger
+) -> None:
+    """A real held-out strip above the dreams from the same start."""
+    episodes = latents.episodes("validation")
+    e = int(episodes[np.argmax(latents.lengths[episodes])])
+    steps = int(latents.lengths[e])
+    warmup = min(WARMUP, steps // 2)
+    num = min(warmup + STRIDE * (NUM_PICTURES - 1), steps)
+    rows = slice(latents.offsets[e], latents.offsets[e] + num + 1)
+    frames = store.episode(int(latents.ids[e])).obs[: num + 1]
+    z, action = (
+        torch.from_numpy(x[rows].copy()).to(world_model.device) for x in (latents.mu, latents.actions)
+    )
+    pictures, labels = dream_rows(world_model, frames, z, action[:num], warmup, STRIDE, TEMPERATURES)
+    logger.image(step, "dreams", plots.image_grid(pictures, labels))
+
+
+def keep_starts(
+    run: RunDir, config: TrainMDRNNConfig, vision: VisionModel, latents: LatentStore, info: dict[str, Any]
+) -> None:
+    """Write the start states of dreams beside M, so that dreams need no dataset."""
+    memory = build(load_checkpoint(run.best, "mdnrnn"))
+    assert isinstance(memory, MDNRNN)
+    world_model = WorldModel(vision, memory, next(vision.parameters()).device)
+    starts = draw_starts(latents, world_model, action_bounds(info["env"]), NUM_STARTS, config.fit.seed)
+    checkpoint: Checkpoint = starts.to_checkpoint({**info, "memory": fingerprint(run.best)})
+    save_checkpoint(run.path / "starts.safetensors", checkpoint)
+
+
+def action_bounds(env_spec: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high of the actions of the env that a dataset was collected in."""
+    env = envs.make(env_spec["name"], 1, **env_spec["options"])
+    box = env.single_action_space
+    env.close()
+    assert isinstance(box, Box)
+    return box.low, box.high
+
+
+def report(run: RunDir, held_out: SequenceSet) -> None:
+    """Score the best checkpoint on all held-out windows and keep the figures as quality.json."""
+    model = build(load_checkpoint(run.best, "mdnrnn"))
+    assert isinstance(model, MDNRNN)
+    model.to(held_out.device)
+    scores = evaluate(model, (held_out.ordered_batch(i) for i in range(held_out.num_batches())))
+    write_json(run.path / "quality.json", scores)
+    print(
+        f"{run.best}: NLL {scores['nll']:.3f} nats a latent, reward R2 {scores['reward_r2']:.2f} a step and "
+        f"{scores['reward_r2_10']:.2f} over ten, termination precision {scores['termination_precision']:.2f}, recall "
+        f"{scores['termination_recall']:.2f} of {scores['terminations']:.0f}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
