@@ -36,7 +36,7 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
     """Make a vector environment by name.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`, or "module:function" of your own, called with num_envs and the options.
         num_envs: number of slots.
         **options: fields of the env's config, as an env spec holds them.
 
@@ -44,10 +44,19 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
         UserError: there is no such env, or it does not take these options.
     """
     name = _ALIASES.get(name, name)
+    if ":" in name:
+        return _from_elsewhere(*name.split(":", 1))(num_envs, **options)
     if name not in _TABLE:
         raise UserError(f"there is no env {name!r}; take one of {', '.join(NAMES)}.")
     module, function, defaults = _TABLE[name]
     return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
+
+
+def _from_elsewhere(module: str, function: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"there is no env at {module}:{function} ({error}).") from None
 
 
 def _register() -> None:

@@ -1,0 +1,229 @@
+"""Recording: slices of episode ids become shards, on as many workers as you like, always with the same bytes.
+
+Ids are cut into fixed slices of ten. A worker plays a slice's episodes side by side, one env slot each; what an
+episode is follows from the dataset's seed, its id and its policy alone.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+
+import envs
+from data import trained
+from data.episodes import Index, ShardInfo
+from data.policies import Brown, Controlled, NoiseConfig, Policy, White
+from data.shards import DatasetHeader, EpisodeInfo, ShardWriter
+from envs.latent import LatentEnv
+from envs.vector import SlotEnv, Step
+from utils import seeding
+from utils.device import DeviceName, pick
+from utils.errors import UserError, check
+
+PolicyName = Literal["brown", "white", "controller", "mixed"]
+SLICE = 10
+"""Episodes a shard; also what is lost of each worker when it is killed."""
+SHARES: dict[bool, tuple[str, ...]] = {
+    False: ("brown",) * 8 + ("white",) * 2,
+    True: ("controller",) * 6 + ("brown",) * 3 + ("white",),
+}
+"""Who drives ten successive episodes of a mixed dataset, without and with a trained controller."""
+
+
+class Slice(NamedTuple):
+    """Episodes of one shard."""
+
+    ids: tuple[int, ...]
+    policies: tuple[str, ...]
+    """Who drives each."""
+
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+        return f"episodes-{self.ids[0]:06d}-{self.ids[-1]:06d}.h5"
+
+
+def plan(index: Index, rollouts: int, policy: PolicyName, has_controller: bool) -> list[Slice]:
+    """The slices that are missing of the ids 0 .. rollouts - 1."""
+    there = set(index.ids)
+    runs: list[list[int]] = []
+    for i in (i for i in range(rollouts) if i not in there):
+        if runs and runs[-1][-1] == i - 1 and i % SLICE:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    seed = index.header.seed
+    return [Slice(tuple(run), tuple(_driver(policy, seed, i, has_controller) for i in run)) for run in runs]
+
+
+def _driver(policy: PolicyName, seed: int, episode_id: int, has_controller: bool) -> str:
+    if policy != "mixed":
+        return policy
+    shares = SHARES[has_controller]
+    order = seeding.rng(seed, "mixed", episode_id // len(shares)).permutation(len(shares))
+    return shares[order[episode_id % len(shares)]]
+
+
+def track_seed(seed: int, episode_id: int) -> int:
+    """The env's seed in an episode: one of the training tracks, another for each id."""
+    first = seeding.derive(seed, "tracks") % (seeding.SPAN // 2)
+    return seeding.track_seeds("train", first + episode_id, 1)[0]
+
+
+class FrameTap(SlotEnv):
+    """An env that keeps its last frames in `frames` (B, H, W, 3), so that they can be had beneath a LatentEnv."""
+
+    def __init__(self, env: SlotEnv) -> None:
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.env = env
+        self.frames = self._obs.copy()
+
+    def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
+        obs = self.env._reset_slots(indices, seeds)
+        self.frames[indices] = obs
+        return obs
+
+    def _step_slots(self, indices: np.ndarray, actions: np.ndarray) -> Step:
+        result = self.env._step_slots(indices, actions)
+        self.frames[indices] = result[0]
+        return result
+
+
+@dataclass(frozen=True)
+class CollectorMaker:
+    """Builds a worker; travels to it as a pickle."""
+
+    rootdir: Path
+    header: DatasetHeader
+    logs: Path
+    noise: NoiseConfig
+    device: DeviceName
+
+    def __call__(self) -> "Collector":
+        """Build the worker."""
+        return Collector(self)
+
+
+class Collector:
+    """A worker: one env of SLICE slots, and V, M and C once a controller is to drive.
+
+    Raises:
+        UserError: the env, or the controller, cannot be made.
+    """
+
+    def __init__(self, config: CollectorMaker) -> None:
+        self.config = config
+        self.tap = FrameTap(make_env(config.header.env, SLICE))
+        self._views: dict[str, tuple[SlotEnv, Policy]] = {}
+
+    def __call__(self, task: Slice) -> ShardInfo:
+        """Play a slice and write its shard."""
+        writer = ShardWriter(self.config.header)
+        infos: list[EpisodeInfo] = []
+        for policy in dict.fromkeys(task.policies):
+            ids = [i for i, driver in zip(task.ids, task.policies) if driver == policy]
+            infos += self._play(policy, ids, writer)
+        path = self.config.rootdir / "shards" / task.name
+        try:
+            size = writer.save(path)
+        except OSError as error:
+            reason = f"{path} cannot be written ({error.strerror or error})"
+            raise UserError(f"{reason}; make room for it and run the same command again.") from None
+        return ShardInfo(task.name, size, tuple(sorted(infos, key=lambda info: info.id)))
+
+    def prepare(self, policy_name: str) -> tuple[SlotEnv, Policy]:
+        """What a policy sees, and the policy; made once."""
+        if policy_name not in self._views:
+            self._views[policy_name] = self._make_view(policy_name)
+        return self._views[policy_name]
+
+    def _play(self, policy_name: str, ids: list[int], writer: ShardWriter) -> list[EpisodeInfo]:
+        view, policy = self.prepare(policy_name)
+        seed = self.config.header.seed
+        padded = ids + [0] * (SLICE - len(ids))
+        policy.reset([seeding.rng(seed, "policy", i) for i in padded])
+        view.live = np.zeros(SLICE, bool)
+        seeds = [track_seed(seed, i) for i in padded]
+        obs, _ = view.reset(seed=seeds, options={"reset_mask": np.arange(SLICE) < len(ids)})
+        return self._record(view, policy, policy_name, obs, ids, seeds, writer)
+
+    def _record(
+        self,
+        view: SlotEnv,
+        policy: Policy,
+        policy_name: str,
+        obs: np.ndarray,
+        ids: list[int],
+        seeds: list[int],
+        writer: ShardWriter,
+    ) -> list[EpisodeInfo]:
+        """The rollout loop. See data/episode.py for what stands at the same index."""
+        header, infos = self.config.header, []
+        actions = np.zeros((header.seq_len, SLICE, header.action_size), np.float32)
+        rewards = np.zeros((header.seq_len, SLICE), np.float32)
+        for slot, i in enumerate(ids):
+            writer.add(i, self.tap.frames[slot])
+        for t in range(header.seq_len):
+            live = np.flatnonzero(view.live)
+            if not len(live):
+                break
+            actions[t] = policy.act(obs)
+            obs, rewards[t], terminated, truncated, _ = view.step(actions[t])
+            truncated = truncated | (~terminated & (t + 1 == header.seq_len))
+            for slot in live.tolist():
+                writer.add(ids[slot], self.tap.frames[slot])
+                if terminated[slot] or truncated[slot]:
+                    steps = actions[: t + 1, slot], rewards[: t + 1, slot]
+                    ends = bool(terminated[slot]), bool(truncated[slot])
+                    infos.append(writer.close_episode(ids[slot], *steps, *ends, seeds[slot], policy_name))
+        return infos
+
+    def _make_view(self, policy_name: str) -> tuple[SlotEnv, Policy]:
+        space = self.tap.single_action_space
+        assert isinstance(space, Box)
+        if policy_name != "controller":
+            return self.tap, {"brown": Brown, "white": White}[policy_name](space)
+        files = trained.run_files(self.config.logs)
+        world_model = trained.load_world_model(files, pick(self.config.device)).world_model
+        driver = trained.load_controller(files.controller, world_model.feature_size)
+        policy = Controlled(space, driver.controller, driver.params, self.config.noise)
+        return LatentEnv(self.tap, world_model), policy
+
+
+def make_env(spec: dict[str, Any], num_envs: int) -> SlotEnv:
+    """The frame env of a spec.
+
+    Raises:
+        UserError: there is no such env, or it has no frames or no bounded vector of actions.
+    """
+    env = envs.make(spec["name"], num_envs, **spec["options"])
+    shape = env.single_observation_space.shape or ()
+    check(len(shape) == 3 and shape[2] == 3, f"{spec['name']} emits no frames (H, W, 3), but {shape}.")
+    check(isinstance(env.single_action_space, Box), f"{spec['name']} takes no vector of actions.")
+    return env
+
+
+@contextlib.contextmanager
+def only_writer(rootdir: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system takes back when the process ends, however it ends.
+
+    Raises:
+        UserError: another generation command is at work there.
+    """
+    rootdir.mkdir(parents=True, exist_ok=True)
+    with (rootdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another generation command is filling {rootdir}; wait for it to end.") from None
+        yield
+
+
+def total_frames(infos: Sequence[EpisodeInfo]) -> int:
+    """Frames of episodes."""
+    return sum(info.length + 1 for info in infos)

@@ -1,0 +1,152 @@
+"""Behaviours that fill a dataset. All act on B slots; each slot draws from its own generator.
+
+A slot's generator follows from the dataset's seed and the episode's id, so that no episode depends on which others
+are run beside it. A policy is reset once and then acts step by step on every slot, idle or not: a slot's draws are
+counted by its own steps.
+
+Axes: b slots, a action, f features, n parameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from models.controller import LinearController
+from utils.errors import check
+
+Actions = NDArray[np.float32]
+DT = 1 / 50
+"""Time step of the Brownian walk: CarRacing's 50 frames a second."""
+TAPE = 64
+"""Steps for which noise is drawn at once."""
+
+
+class Policy(Protocol):
+    """(obs, generators) -> actions."""
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """Begin new episodes in len(rngs) slots."""
+        ...
+
+    def act(self, obs: np.ndarray) -> Actions:
+        """Actions (B, A) within the bounds for obs (B, ...)."""
+        ...
+
+
+class _Noise:
+    """Standard normal numbers (B, A), step by step; each slot's from its own generator."""
+
+    def __init__(self, rngs: Sequence[np.random.Generator], size: int) -> None:
+        self._rngs, self._size, self._at = rngs, size, TAPE
+        self._tape = np.zeros((TAPE, len(rngs), size))
+
+    def next(self) -> NDArray[np.float64]:
+        if self._at == TAPE:
+            self._tape = np.stack([rng.standard_normal((TAPE, self._size)) for rng in self._rngs], axis=1)
+            self._at = 0
+        self._at += 1
+        return self._tape[self._at - 1]
+
+
+class White:
+    """Independent uniform actions: the car trembles on the spot, which V and M should have seen too."""
+
+    def __init__(self, space: Box) -> None:
+        self.space = space
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """See Policy."""
+        self._rngs = rngs
+
+    def act(self, obs: np.ndarray) -> Actions:
+        """See Policy."""
+        size = self.space.shape[0]
+        draws = np.stack([rng.random(size) for rng in self._rngs])
+        return (self.space.low + draws * (self.space.high - self.space.low)).astype(np.float32)
+
+
+class Brown:
+    """A Brownian walk with dt = 1/50 through the action space, held within its bounds.
+
+    Of an action (steer, gas, brake) a walk over the plain bounds has the brake half pressed on average, and the car
+    stands. Here steering starts straight and gas full, while the brake walks over [-3, 1], starts at rest, and is
+    pressed where the walk is above 0, a quarter of the time: over 500 steps of physics the car then covers 160 m
+    rather than 53. In an unknown space, every further one-sided number is taken for a brake.
+    """
+
+    BRAKE_FLOOR = -3.0
+
+    def __init__(self, space: Box) -> None:
+        self.space = space
+        self._floor, self._start = space.low.astype(np.float64), (space.low + space.high) / 2.0
+        gas, *brakes = [*np.flatnonzero(space.low == 0), None]
+        if gas is not None:
+            self._start[gas] = space.high[gas]
+        for brake in brakes[:-1]:
+            self._floor[brake] = self.BRAKE_FLOOR * space.high[brake]
+            self._start[brake] = -space.high[brake]
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """See Policy."""
+        self._noise = _Noise(rngs, len(self._start))
+        self._walk = np.tile(self._start, (len(rngs), 1))
+
+    def act(self, obs: np.ndarray) -> Actions:
+        """See Policy."""
+        walk = self._walk + np.sqrt(DT) * self._noise.next()
+        self._walk = np.clip(walk, self._floor, self.space.high)
+        return np.maximum(self._walk, self.space.low).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """How far a controller's rollouts stray from it."""
+
+    noise: float = 0.2
+    """deviation of the noise on the controller's actions, as a share of half their range"""
+    noise_memory: float = 0.9
+    """how much of the noise stays from step to step: AR(1), 0 is white"""
+    param_noise: float = 0.0
+    """deviation of a perturbation of the controller's parameters, drawn for each episode"""
+
+    def __post_init__(self) -> None:
+        check(self.noise >= 0, f"--noise must not be negative; got {self.noise}.")
+        check(0 <= self.noise_memory < 1, f"--noise-memory must lie in [0, 1); got {self.noise_memory}.")
+        check(self.param_noise >= 0, f"--param-noise must not be negative; got {self.param_noise}.")
+
+
+class Controlled:
+    """A linear controller on features, with AR(1) noise on its actions and, if asked for, on its parameters.
+
+    Args:
+        space: of the actions.
+        controller: the function.
+        params: (N,).
+        config: the noise.
+    """
+
+    def __init__(
+        self, space: Box, controller: LinearController, params: NDArray[np.float32], config: NoiseConfig
+    ) -> None:
+        self.space, self.controller, self.params, self.config = space, controller, params, config
+        self._scale = config.noise * (space.high - space.low) / 2.0
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """See Policy."""
+        drawn = [rng.standard_normal(len(self.params)) * self.config.param_noise for rng in rngs]
+        self._params = torch.from_numpy((self.params + np.stack(drawn)).astype(np.float32))
+        self._noise = _Noise(rngs, self.controller.action_size)
+        self._state = self._noise.next()
+
+    def act(self, obs: np.ndarray) -> Actions:
+        """See Policy."""
+        memory = self.config.noise_memory
+        actions = self.controller.act(self._params, torch.from_numpy(obs)).numpy()
+        noisy = actions + self._scale * self._state
+        self._state = memory * self._state + np.sqrt(1 - memory**2) * self._noise.next()
+        return np.clip(noisy, self.space.low, self.space.high).astype(np.float32)
