@@ -104,10 +104,10 @@ def _open_dataset(config: GenerationConfig) -> Index:
     """The index of what is there, once left-overs are swept and nothing contradicts the flags."""
     spec = env_spec(config)
     env = make_env(spec, 1)
-    height, width = (env.single_observation_space.shape or ())[:2]
-    action_size = (env.single_action_space.shape or ())[0]
+    _, height, width, channels = env.observation_space.shape or (0, 0, 0, 0)
+    _, action_size = env.action_space.shape or (0, 0)
     env.close()
-    header = DatasetHeader(spec, (height, width, 3), action_size, config.seed, config.seq_len)
+    header = DatasetHeader(spec, (height, width, channels), action_size, config.seed, config.seq_len)
     for folder in (config.rootdir, config.rootdir / "shards"):
         sweep_temp(folder)
     if not (config.rootdir / "index.json").exists() and not any(config.rootdir.glob("shards/*.h5")):

@@ -1,0 +1,187 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import generation_script
+from data.collect import plan, track_seed
+from data.episodes import EpisodeStore, Index
+from data.shards import DatasetHeader
+from tests.data.recorded import ENV, digest, record
+from tests.envs.counting import length_of, time_of
+from utils.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = [sys.executable, "data/generation_script.py", *ENV]
+
+
+def test_frames_actions_rewards_and_ends_belong_together(tmp_path: Path):
+    for episode in (store := record(tmp_path, 30)).episodes(store.ids()):
+        t = episode.length
+        assert t == length_of(episode.seed)
+        assert time_of(episode.obs).tolist() == list(range(t + 1))
+        assert (episode.obs[:, 0, 0, 2] == episode.seed % 251).all()
+        np.testing.assert_allclose(episode.rewards, np.arange(t) + episode.actions[:, 0] / 4, rtol=1e-6)
+        even = episode.seed % 2 == 0
+        assert (bool(episode.terminated[-1]), bool(episode.truncated[-1])) == (even, not even)
+        assert episode.seed == track_seed(0, episode.id)
+    assert len({e.seed for e in store.episodes(store.ids())}) == 30
+
+
+def test_a_recording_cut_short_is_truncated_not_terminated(tmp_path: Path):
+    store = record(tmp_path, 20, "--seq-len", "8")
+    for episode in store.episodes(store.ids()):
+        whole = length_of(episode.seed)
+        assert episode.length == min(8, whole)
+        terminated = whole <= 8 and episode.seed % 2 == 0
+        assert bool(episode.terminated[-1]) == terminated
+        assert bool(episode.truncated[-1]) == (not terminated)
+
+
+def test_extending_gives_what_one_go_gives(tmp_path: Path):
+    whole = digest(record(tmp_path / "one", 27, "--policy", "mixed"))
+    store = record(tmp_path / "two", 4, "--policy", "mixed")
+    first = (tmp_path / "two" / "shards" / "episodes-000000-000003.h5").stat()
+    splits = {i: store.split(i) for i in store.ids()}
+    store = record(tmp_path / "two", 13, "--policy", "mixed")
+    store = record(tmp_path / "two", 27, "--policy", "mixed")
+    assert digest(store) == whole
+    assert (tmp_path / "two" / "shards" / "episodes-000000-000003.h5").stat().st_mtime_ns == first.st_mtime_ns
+    assert {i: store.split(i) for i in splits} == splits
+    assert record(tmp_path / "two", 5, "--policy", "mixed").ids() == list(range(27))
+
+
+def test_another_policy_continues_the_ids(tmp_path: Path):
+    record(tmp_path, 10, "--policy", "white")
+    store = record(tmp_path, 20, "--policy", "brown")
+    assert [store.infos[i].policy for i in store.ids()] == ["white"] * 10 + ["brown"] * 10
+
+
+def test_worker_processes_write_the_same_bytes_and_the_script_runs_as_one(tmp_path: Path):
+    command = [*SCRIPT, "--rollouts", "25", "--rootdir", str(tmp_path / "two"), "--threads", "2"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "holds 25 rollouts" in done.stdout
+    assert "frames/s" in done.stderr
+    one, two = record(tmp_path / "one", 25), EpisodeStore(tmp_path / "two")
+    assert digest(two) == digest(one)
+    assert two.fingerprint() == one.fingerprint()
+
+
+def test_killed_at_any_moment_the_same_command_goes_on(tmp_path: Path):
+    command = [*SCRIPT, "--rollouts", "3000", "--rootdir", str(tmp_path), "--threads", "1"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.glob("shards/*.h5"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = tmp_path / "shards" / f"episodes-999990-999999.h5.partial-{process.pid}"
+    left.write_bytes(b"half")
+    kept = EpisodeStore(tmp_path)
+    before = digest(kept)
+    assert 30 <= len(before) < 3000
+    target = len(before) + 10
+    store = record(tmp_path, target)
+    after = digest(store)
+    assert list(after) == list(range(target))
+    assert {i: after[i] for i in before} == before
+    assert not left.exists()
+
+
+def test_a_deleted_shard_is_made_again(tmp_path: Path):
+    whole = digest(record(tmp_path, 20))
+    (tmp_path / "shards" / "episodes-000000-000009.h5").unlink()
+    assert digest(record(tmp_path, 20)) == whole
+
+
+def test_a_broken_shard_is_named_and_nothing_is_written_over(tmp_path: Path):
+    record(tmp_path, 10)
+    shard = tmp_path / "shards" / "episodes-000000-000009.h5"
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(
+        UserError, match=r"000009\.h5 is damaged.*delete it and run the generation command again"
+    ):
+        record(tmp_path, 20)
+    stranger = tmp_path / "b" / "shards" / "episodes-000000-000009.h5"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"000009\.h5 is damaged, truncated or no shard"):
+        record(tmp_path / "b", 20)
+    assert stranger.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--size", "20"], "was recorded with env"),
+        (["--seed", "1"], "was recorded with seed = 0, now it is 1"),
+        (["--seq-len", "5"], "was recorded with seq_len"),
+    ],
+)
+def test_a_dataset_of_another_kind_is_refused(tmp_path: Path, flags: list[str], message: str):
+    record(tmp_path, 3)
+    with pytest.raises(UserError, match=message):
+        record(tmp_path, 6, *flags)
+    assert EpisodeStore(tmp_path).ids() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rollouts", "0"], "--rollouts must be at least 1; got 0"),
+        (["--rollouts", "-5"], "--rollouts must be at least 1"),
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--seq-len", "0"], "--seq-len must be at least 1"),
+        (["--seed", "-1"], "--seed must not be negative"),
+        (["--env", "NoSuchEnv-v0"], "there is no env"),
+        (["--env", "no.such:thing"], "there is no env at"),
+        (["--policy", "controller", "--logs", "nowhere"], "there is no trained V at nowhere"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_write_nothing(tmp_path: Path, flags: list[str], message: str):
+    argv = ["--rollouts", "5", "--rootdir", str(tmp_path / "d"), *ENV, *flags]
+    with pytest.raises(UserError, match=message):
+        generation_script.main(argv)
+    assert not list(tmp_path.rglob("*.h5"))
+    assert not (tmp_path / "d" / "index.json").exists()
+
+
+def _fails(command: list[str], limit: str = "") -> str:
+    shell = ["bash", "-c", f'{limit} exec "$@"', "bash", *command]
+    done = subprocess.run(shell, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_full_disk_leaves_no_broken_shard(tmp_path: Path):
+    command = [*SCRIPT, "--rollouts", "20", "--rootdir", str(tmp_path), "--threads", "1"]
+    assert "cannot be written" in _fails(command, "ulimit -f 8; trap '' XFSZ;")
+    assert not list((tmp_path / "shards").glob("*"))
+    assert record(tmp_path, 20).ids() == list(range(20))
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "d").write_text("mine")
+    assert "a file stands where a folder is needed" in _fails([*SCRIPT, "--rootdir", str(tmp_path / "d")])
+    assert (tmp_path / "d").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    assert "permission denied" in _fails([*SCRIPT, "--rootdir", str(tmp_path / "d")])
+
+
+def test_mixed_shares_are_as_documented():
+    index = Index(DatasetHeader({"name": "e", "options": {}}, (8, 8, 3), 3, 0, 50))
+    for has_controller, shares in ((False, (0, 8, 2)), (True, (6, 3, 1))):
+        drivers = [p for task in plan(index, 100, "mixed", has_controller) for p in task.policies]
+        counts = tuple(drivers.count(name) / 10 for name in ("controller", "brown", "white"))
+        assert counts == shares
