@@ -22,7 +22,7 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_WHITE,
     WHEELPOS,
 )
-from gymnasium.envs.box2d.car_racing import WINDOW_H, WINDOW_W
+from gymnasium.envs.box2d.car_racing import STATE_H, STATE_W, WINDOW_H, WINDOW_W
 
 from envs.carracing_texture import DARKENING, FULL_ZOOM
 
@@ -40,9 +40,21 @@ ZOOMING_PHASES, ZOOMING_ANGLE_STEP = 4, 0.3
 """The same while the car is still small."""
 
 
-def box_filter(length: int, pixels: int, first: int, last: int) -> np.ndarray:
-    """Rows average a line of `length` into `pixels` boxes; the rows [first, last) of that matrix, float64."""
-    edges = np.arange(first, last + 1) * (length / pixels)
+def shrinking(length: int, pixels: int, reference: int) -> np.ndarray:
+    """The matrix that averages a line of window pixels into a frame's, float64 (pixels, length).
+
+    Args:
+        length: window pixels.
+        pixels: the frame's.
+        reference: gymnasium's own; a smaller frame is averaged from those, as `cv2.INTER_AREA` does.
+    """
+    if pixels >= reference:
+        return _boxes(length, pixels)
+    return _boxes(reference, pixels) @ _boxes(length, reference)
+
+
+def _boxes(length: int, pixels: int) -> np.ndarray:
+    edges = np.arange(pixels + 1) * (length / pixels)
     cells = np.arange(length)
     covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     return covered.clip(0) * (pixels / length)
@@ -61,23 +73,19 @@ class CarSprites:
     def __init__(self, width: int, height: int, rows: int, zoom: float) -> None:
         self._zoom = zoom
         pixel_x, pixel_y = WINDOW_W / width, rows / height
-        reach_x, reach_y = REACH_X * SIZE * zoom + 2, REACH_Y * SIZE * zoom + 2
+        reach_x, reach_y = REACH_X * SIZE * zoom + 12, REACH_Y * SIZE * zoom + 12
         middle_x, middle_y = WINDOW_W / 2, WINDOW_H * 3 / 4
         left, right = int((middle_x - reach_x) / pixel_x), int((middle_x + reach_x) / pixel_x) + 1
         top, bottom = int((middle_y - reach_y) / pixel_y), int((middle_y + reach_y) / pixel_y) + 1
         bottom = min(bottom, height)
         self._where = slice(top, bottom), slice(left, right)
-        self._window = pygame.Rect(
-            int(left * pixel_x),
-            int(top * pixel_y),
-            math.ceil((right - left) * pixel_x) + 1,
-            math.ceil((bottom - top) * pixel_y) + 1,
-        )
-        across = box_filter(WINDOW_W, width, left, right)
-        down = box_filter(rows, height, top, bottom)
-        x0, y0, wide, high = self._window
-        self._across = np.ascontiguousarray(across[:, x0 : x0 + wide])
-        self._down = np.ascontiguousarray(down[:, y0 : y0 + high])
+        x0, x1 = math.floor((left - 1) * pixel_x), math.ceil((right + 1) * pixel_x)
+        y0, y1 = math.floor((top - 1) * pixel_y), min(math.ceil((bottom + 1) * pixel_y), rows)
+        self._window = pygame.Rect(x0, y0, x1 - x0, y1 - y0)
+        across = shrinking(WINDOW_W, width, STATE_W)
+        down = shrinking(rows, height, STATE_H * rows // WINDOW_H)
+        self._across = np.ascontiguousarray(across[left:right, x0:x1])
+        self._down = np.ascontiguousarray(down[top:bottom, y0:y1])
         full = zoom == FULL_ZOOM
         self._phases = PHASES if full else ZOOMING_PHASES
         self._step = ANGLE_STEP if full else ZOOMING_ANGLE_STEP
@@ -143,8 +151,6 @@ class CarSprites:
     def _shrink(self, surface: pygame.Surface) -> np.ndarray:
         """What is not blank, as minus its cover and its colour times its cover, float32 (2, h, w, 3)."""
         image = pygame.surfarray.array3d(surface).transpose(1, 0, 2).astype(np.float64)
-        high, wide = self._down.shape[1], self._across.shape[1]
-        image = image[:high, :wide]
         solid = (image != BLANK).any(axis=2, keepdims=True)
         pair = np.stack(
             [-np.broadcast_to(solid, image.shape).astype(np.float64), (image - DARKENING).clip(0) * solid]
