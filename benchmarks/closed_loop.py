@@ -35,11 +35,11 @@ class ClosedLoopBenchConfig:
 
     slots: int = 16
     """episodes side by side"""
-    steps: int = 200
+    steps: int = 500
     """steps of each episode in a run"""
     peer_steps: int = 100
     """frames of the classic loop in a run"""
-    runs: int = 5
+    runs: int = 3
     """runs of each, in turns; medians count"""
     json: bool = False
     """print one JSON object"""

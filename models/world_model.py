@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.mdnrnn import MDNRNN, Carry, Prediction
+from models.nvae.fold import folded
 from models.vision import VisionModel
 from utils.errors import check
 
@@ -17,9 +18,9 @@ class WorldModel:
     """V and M in evaluation mode, with no gradients.
 
     Args:
-        v: the vision model.
-        m: the memory model.
-        device: both are moved there; the CPU by default.
+        v: the vision model; a copy is used, its batch norms folded away.
+        m: the memory model, which is moved to the device.
+        device: where both run; the CPU by default.
 
     Raises:
         UserError: V and M disagree about the size of z.
@@ -32,7 +33,7 @@ class WorldModel:
             "train M again on this V (trainmdrnn.py --fresh).",
         )
         self.device = torch.device(device)
-        self.v = v.to(self.device).eval()
+        self.v = folded(v).to(self.device)
         self.m = m.to(self.device).eval()
         self.latent_size = m.config.latent_size
         self.hidden_size = m.config.hidden_size

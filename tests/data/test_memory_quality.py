@@ -1,0 +1,101 @@
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from data.memory_quality import RSquared, dream_rows, evaluate, open_loop, span_sums
+from models.mdnrnn import MDNRNN, MDNRNNConfig
+from tests.envs.tiny import tiny_world_model
+
+
+class Windows(NamedTuple):
+    z: Tensor
+    action: Tensor
+    reward: Tensor
+    terminated: Tensor
+    mask: Tensor
+
+
+def some_windows(b: int = 4, t: int = 25, seed: int = 0) -> Windows:
+    g = torch.Generator().manual_seed(seed)
+    mask = torch.ones(b, t, dtype=torch.bool)
+    mask[0, 12:] = False
+    return Windows(
+        torch.randn(b, t + 1, 4, generator=g),
+        torch.rand(b, t, 2, generator=g),
+        torch.randn(b, t, generator=g),
+        (torch.rand(b, t, generator=g) < 0.2) & mask,
+        mask,
+    )
+
+
+def a_model() -> MDNRNN:
+    torch.manual_seed(0)
+    return MDNRNN(MDNRNNConfig(4, 2, 8, 3)).eval()
+
+
+def test_r_squared_of_batches_is_that_of_all_numbers_at_once():
+    g = torch.Generator().manual_seed(0)
+    actual = torch.randn(100, generator=g) + 5
+    predicted = actual + 0.5 * torch.randn(100, generator=g)
+    score = RSquared()
+    for part in range(0, 100, 20):
+        score.add(predicted[part : part + 20], actual[part : part + 20])
+    expected = 1 - ((predicted - actual) ** 2).mean() / actual.var(correction=0)
+    assert score.value() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_spans_are_whole_and_without_padding():
+    reward = torch.arange(25.0).expand(2, 25)
+    mask = torch.ones(2, 25, dtype=torch.bool)
+    mask[1, 15:] = False
+    assert span_sums(reward, mask).tolist() == [45.0, 145.0, 45.0]
+
+
+def test_scores_of_two_batches_equal_those_of_one():
+    model, batch = a_model(), some_windows()
+    whole = evaluate(model, [batch])
+    parts = evaluate(model, [Windows(*(x[:1] for x in batch)), Windows(*(x[1:] for x in batch))])
+    assert whole == pytest.approx(parts, rel=1e-4)
+    loss, terms = model.loss(batch)
+    assert whole["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    assert whole["nll"] == pytest.approx(terms["nll"].item(), rel=1e-4)
+
+
+def test_a_perfect_prophet_of_rewards_and_ends_scores_one(monkeypatch: pytest.MonkeyPatch):
+    model, batch = a_model(), some_windows()
+    prediction = model(batch.z[:, :-1], batch.action)[0]
+    told = prediction._replace(reward=batch.reward, termination_logit=20.0 * batch.terminated - 10)
+    monkeypatch.setattr(model, "forward", lambda z, action: (told, None))
+    scores = evaluate(model, [batch])
+    for name in ("reward_r2", "reward_r2_10", "termination_precision", "termination_recall"):
+        assert scores[name] == pytest.approx(1.0)
+    assert scores["terminations"] == batch.terminated.sum().item()
+
+
+def test_the_open_loop_starts_on_the_last_frame_watched_and_repeats_with_its_seed():
+    world_model, g = tiny_world_model(), torch.Generator().manual_seed(0)
+    z, action = torch.randn(13, 6, generator=g), torch.rand(12, 3, generator=g)
+    dreamt = open_loop(world_model, z, action, warmup=4, temperature=1.0, seed=1)
+    assert dreamt.shape == (9, 6)
+    assert torch.equal(dreamt[0], z[4])
+    assert torch.equal(dreamt, open_loop(world_model, z, action, 4, 1.0, 1))
+    assert not torch.allclose(dreamt, open_loop(world_model, z, action, 4, 1.0, 2))
+    future = torch.cat([z[:5], torch.full((8, 6), torch.nan)])
+    assert torch.equal(dreamt, open_loop(world_model, future, action, 4, 1.0, 1)), "it never peeks"
+    past = torch.cat([z[:1] + 1, z[1:]])
+    assert not torch.equal(dreamt, open_loop(world_model, past, action, 4, 1.0, 1)), "it watches"
+
+
+def test_rows_of_a_picture_line_up():
+    world_model, rng = tiny_world_model(), np.random.default_rng(0)
+    frames = rng.integers(0, 256, (13, 64, 64, 3), np.uint8)
+    rows, labels = dream_rows(
+        world_model, frames, torch.randn(13, 6), torch.rand(12, 3), 4, stride=4, temperatures=(0.0, 1.0)
+    )
+    assert [row.shape for row in rows] == [(3, 64, 64, 3)] * 4
+    assert labels == ["real", "seen by V", "dream, T=0", "dream, T=1"]
+    assert np.array_equal(rows[0], frames[[4, 8, 12]])
+    assert np.array_equal(rows[1][0], rows[2][0]), "dreams start where reality was"

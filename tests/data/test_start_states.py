@@ -1,0 +1,54 @@
+import numpy as np
+import torch
+
+from data.latents import LatentStore
+from data.start_states import draw_starts
+from models.world_model import WorldModel
+from tests.envs.tiny import HIGH, LOW, tiny_world_model
+
+
+def some_latents(steps: tuple[int, ...] = (3, 30, 8, 20)) -> LatentStore:
+    offsets = np.concatenate([[0], np.cumsum(np.array(steps) + 1)])
+    num, rng = int(offsets[-1]), np.random.default_rng(0)
+    return LatentStore(
+        mu=rng.normal(size=(num, 6)).astype(np.float32),
+        log_sigma=np.zeros((num, 6), np.float32),
+        actions=rng.uniform(0, 1, (num, 3)).astype(np.float32),
+        rewards=np.zeros(num, np.float32),
+        terminated=np.zeros(num, bool),
+        offsets=offsets,
+        ids=np.arange(len(steps)),
+        splits=("train", "train", "validation", "train"),
+        info={},
+    )
+
+
+def by_hand(world_model: WorldModel, latents: LatentStore, row: int, warmup: int) -> tuple[torch.Tensor, ...]:
+    e = int(np.searchsorted(latents.offsets, row, side="right")) - 1
+    carry = world_model.initial(1)
+    for t in range(max(int(latents.offsets[e]), row - warmup), row):
+        z, action = (torch.from_numpy(x[t : t + 1]) for x in (latents.mu, latents.actions))
+        carry = world_model.advance(z, action, carry)
+    return carry
+
+
+def test_starts_are_real_moments_with_the_memory_of_what_came_before():
+    world_model, latents = tiny_world_model(), some_latents()
+    starts = draw_starts(latents, world_model, (LOW, HIGH), count=60, seed=0, warmup=7)
+    rows = [int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in starts.z]
+    for i, row in enumerate(rows):
+        h, c = by_hand(world_model, latents, row, warmup=7)
+        assert torch.allclose(starts.h[i], h[0], atol=1e-5)
+        assert torch.allclose(starts.c[i], c[0], atol=1e-5)
+    episode = np.searchsorted(latents.offsets, rows, side="right") - 1
+    assert set(episode.tolist()) == {0, 1, 3}, "only of the split, all of it"
+    ends = latents.offsets[1:] - 1
+    assert not set(rows) & set(ends.tolist()), "never the frame after the last step"
+
+
+def test_the_seed_decides_which():
+    world_model, latents = tiny_world_model(), some_latents()
+    one, same, other = (draw_starts(latents, world_model, (LOW, HIGH), 30, seed) for seed in (0, 0, 1))
+    assert torch.equal(one.z, same.z)
+    assert torch.equal(one.h, same.h)
+    assert not torch.equal(one.z, other.z)
