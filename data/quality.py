@@ -56,6 +56,7 @@ def region_means(error: Tensor) -> dict[str, Tensor]:
 @torch.inference_mode()
 def encoder_rate(model: VisionModel, batch_size: int = 16, runs: int = 15) -> float:
     """Frames per second that `encode` reads on one CPU core, in batches: the median run."""
+    model = model.for_inference()
     frames = torch.rand(batch_size, 3, model.image_size, model.image_size)
     seconds = []
     with num_threads(1):
