@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from data import generation_script
-from data.collect import plan, track_seed
+import envs
+from data import generation_script, trained
+from data.collect import only_writer, plan, track_seed
 from data.episodes import EpisodeStore, Index
 from data.shards import DatasetHeader
+from models.controller import LinearController
 from tests.data.recorded import ENV, digest, record
 from tests.envs.counting import length_of, time_of
+from tests.envs.tiny import HIGH, LOW, tiny_world_model
+from utils.checkpoint import save_checkpoint
 from utils.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -150,6 +155,80 @@ def test_mistakes_get_one_sentence_and_write_nothing(tmp_path: Path, flags: list
         generation_script.main(argv)
     assert not list(tmp_path.rglob("*.h5"))
     assert not (tmp_path / "d" / "index.json").exists()
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory with an untrained V, M and C."""
+    root = tmp_path_factory.mktemp("logs")
+    files, world_model = trained.run_files(root), tiny_world_model()
+    save_checkpoint(files.vision, world_model.v.to_checkpoint({"env": {}}))
+    save_checkpoint(files.memory, world_model.m.to_checkpoint({"env": {}}))
+    controller = LinearController(world_model.feature_size, LOW, HIGH)
+    params = np.random.default_rng(0).standard_normal(controller.num_params).astype(np.float32)
+    trained.save_controller(files.controller, controller, params, {})
+    return root
+
+
+def test_a_controller_acts_on_the_features_of_the_frames_recorded_with_its_actions(
+    tmp_path: Path, logs: Path
+):
+    flags = ["--policy", "controller", "--logs", str(logs), "--size", "64", "--noise", "0"]
+    store = record(tmp_path, 12, *flags)
+    world_model = trained.load_world_model(trained.run_files(logs)).world_model
+    driver = trained.load_controller(trained.run_files(logs).controller, world_model.feature_size)
+    for episode in store.episodes(store.ids()):
+        assert episode.policy == "controller"
+        assert time_of(episode.obs).tolist() == list(range(episode.length + 1))
+        z, carry = world_model.encode(episode.obs), world_model.initial(1)
+        for t, recorded in enumerate(torch.from_numpy(episode.actions)):
+            features = world_model.features(z[t : t + 1], carry)
+            action = driver.controller.act(torch.from_numpy(driver.params), features)[0]
+            torch.testing.assert_close(recorded, action, atol=1e-4, rtol=1e-4)
+            carry = world_model.advance(z[t : t + 1], recorded[None], carry)
+
+
+def test_controllers_and_walks_share_a_mixed_slice(tmp_path: Path, logs: Path):
+    flags = ["--policy", "mixed", "--logs", str(logs), "--size", "64", "--param-noise", "0.1"]
+    store = record(tmp_path / "a", 10, *flags)
+    names = [store.infos[i].policy for i in store.ids()]
+    assert sorted(names) == ["brown"] * 3 + ["controller"] * 6 + ["white"]
+    assert digest(record(tmp_path / "b", 10, *flags)) == digest(store)
+    walks = record(tmp_path / "c", 10, "--policy", "brown", "--size", "64")
+    brown = names.index("brown")
+    assert digest(walks)[brown] == digest(store)[brown]
+
+
+def test_two_commands_on_one_folder_do_not_mix(tmp_path: Path):
+    with only_writer(tmp_path), pytest.raises(UserError, match="another generation command is filling"):
+        record(tmp_path, 5)
+
+
+def test_carracing_is_recorded_as_it_plays(tmp_path: Path):
+    argv = [
+        "--rollouts",
+        "3",
+        "--seq-len",
+        "12",
+        "--rootdir",
+        str(tmp_path),
+        "--threads",
+        "1",
+        "--size",
+        "32",
+    ]
+    generation_script.main(argv)
+    store = EpisodeStore(tmp_path)
+    episode = store.episode(1)
+    env = envs.make(store.env_spec["name"], 1, **store.env_spec["options"])
+    obs, _ = env.reset(seed=[episode.seed])
+    np.testing.assert_array_equal(episode.obs[0], obs[0])
+    for t, action in enumerate(episode.actions):
+        obs, reward, *_ = env.step(action[None])
+        np.testing.assert_array_equal(episode.obs[t + 1], obs[0])
+        assert episode.rewards[t] == np.float32(reward[0])
+    assert episode.length == 12
+    assert episode.truncated[-1]
 
 
 def _fails(command: list[str], limit: str = "") -> str:
