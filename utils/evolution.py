@@ -99,7 +99,7 @@ class Evolution:
         """
         if self._candidates is None:
             raise RuntimeError("tell() without ask()")
-        self._strategy.tell(self._candidates, list(-finite_fitness(fitness)))
+        self._strategy.tell(self._candidates, (-finite_fitness(fitness)).tolist())
         self._candidates = None
         self.generation += 1
 
@@ -167,27 +167,42 @@ def _extract(strategy: object) -> State:
     for holder in HOLDERS:
         for name, value in vars(_follow(strategy, holder)).items():
             path = f"{holder}.{name}".removeprefix(".")
-            if isinstance(value, np.ndarray) and value.dtype != object:
-                if id(value) in first:
-                    same_as[path] = first[id(value)]
-                    continue
+            if isinstance(value, np.ndarray) and id(value) in first:
+                same_as[path] = first[id(value)]
+            elif _is_plain(value):
+                values[path] = _to_data(value)
                 first[id(value)] = path
-                values[path] = torch.from_numpy(value.copy(order="K"))
-            elif isinstance(value, np.generic):
-                values[path] = torch.tensor(value)
-            elif value is None or type(value) in (bool, int, float) or _is_numbers(value):
-                values[path] = copy.copy(value)
+            elif type(value) is list:
+                values[path] = [_to_data(item) for item in value]
+                if not all(_is_plain(item) for item in value):
+                    raise RuntimeError(
+                        f"cma {_CMA_VERSION} keeps something new in {path}: it cannot be saved"
+                    )
     return {"values": values, "same_as": same_as}
 
 
 def _insert(strategy: object, state: State) -> None:
     arrays: dict[str, Any] = {}
     for path, value in state["values"].items():
-        array = value.numpy().copy(order="K")[()] if isinstance(value, torch.Tensor) else copy.copy(value)
-        arrays[path] = array
-        _assign(strategy, path, array)
+        arrays[path] = [_from_data(item) for item in value] if type(value) is list else _from_data(value)
+        _assign(strategy, path, arrays[path])
     for path, first in state["same_as"].items():
         _assign(strategy, path, arrays[first])
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (np.ndarray, np.generic)) or type(value) in (bool, int, float)
+
+
+def _to_data(value: Any) -> Any:
+    """Arrays as tensors that keep their memory order, NumPy's numbers as tensors without axes."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy(order="K"))
+    return torch.tensor(value) if isinstance(value, np.generic) else value
+
+
+def _from_data(value: Any) -> Any:
+    return value.numpy().copy(order="K")[()] if isinstance(value, torch.Tensor) else value
 
 
 def _assign(strategy: object, path: str, value: object) -> None:
@@ -199,7 +214,3 @@ def _assign(strategy: object, path: str, value: object) -> None:
 
 def _follow(strategy: object, holder: str) -> object:
     return getattr(strategy, holder) if holder else strategy
-
-
-def _is_numbers(value: object) -> bool:
-    return type(value) is list and all(type(item) in (bool, int, float) for item in value)

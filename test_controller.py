@@ -1,0 +1,187 @@
+"""Scores a controller on held-out tracks, and records a drive.
+
+Without flags it drives the controller in exp_dir, or, where none has been trained yet, the best one that this
+repository ships.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+import envs
+from data import trained
+from envs.dream import DreamConfig
+from envs.evaluation import Place, PlayerMaker, Scores, play
+from envs.recording import film, picture
+from utils import cli, seeding
+from utils.device import DeviceName, pick
+from utils.errors import check
+from utils.files import write_json
+from utils.parallel import BackendName, available_cores, open_backend
+from utils.progress import bar
+from utils.run_dir import RunDir
+from utils.video import write_video
+
+DEFAULT_LOGS = Path("exp_dir")
+SHIPPED = Path(__file__).resolve().parent / "pretrained" / "carracing"
+STAGES = ("controller", "controller-dream")
+FPS = 50
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """What is tested, and how."""
+
+    logs: Annotated[Path | None, tyro.conf.arg(aliases=["--logdir"])] = None
+    """run directory; by default exp_dir, or pretrained/carracing if that holds no controller"""
+    stage: Literal["controller", "controller-dream"] | None = None
+    """which controller of the run; by default the one evolved in the real environment, if there is one"""
+    episodes: int = 100
+    """held-out tracks to drive"""
+    seed: int = 0
+    """number of the first held-out track"""
+    env: Place = "real"
+    """score in the real environment or in the dream"""
+    renderer: Literal["gymnasium", "fast"] = "gymnasium"
+    """who draws CarRacing; final scores are taken with gymnasium's own"""
+    dream: DreamConfig = field(default_factory=DreamConfig)
+    """how dreams run"""
+    record: Annotated[tuple[()] | tuple[Path] | None, tyro.conf.arg(metavar="[FILE]")] = None
+    """write a video of the first track: real frame, V's reconstruction, M's dream; to drive.mp4 in the run
+    directory, or to the FILE given"""
+    resync: int = 50
+    """steps after which the dream in the video starts anew from the real drive"""
+    json: Path | None = None
+    """write the scores to this file"""
+    max_workers: int | None = None
+    """worker processes, one a core by default; results do not depend on it"""
+    backend: BackendName = "process"
+    """worker processes, or all in this one"""
+    slots: int | None = None
+    """episodes that a worker plays side by side"""
+    device: DeviceName = "cpu"
+    """where V and M run"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("episodes", "resync", "max_workers", "slots"):
+            value = getattr(self, name)
+            check(value is None or value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
+        check(
+            not self.record or self.record[0].suffix == ".mp4",
+            f"--record: a video's name must end in .mp4; got {self.record}.",
+        )
+        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score, and record if asked."""
+    config = cli.parse(TestConfig, argv, prog="test_controller.py", description=__doc__)
+    root, files = find_controller(config)
+    world = trained.load_world_model(files, pick(config.device))
+    starts = trained.load_starts(files) if config.env == "dream" else None
+    controller, params, info = trained.load_controller(files.controller, world.world_model.feature_size)
+    warn_of_other_models(info, world)
+    spec = with_renderer(world.env_spec, config.renderer)
+    seeds = seeding.track_seeds("test", config.seed, config.episodes)
+    maker = PlayerMaker(world.world_model, spec, starts, config.dream)
+    with (
+        open_backend(config.backend, maker, config.max_workers or available_cores()) as backend,
+        bar(config.episodes, "test", "episodes") as progress,
+    ):
+        scores = play(
+            backend,
+            config.env,
+            params[None],
+            seeds,
+            config.slots,
+            on_episodes=lambda episodes, _: progress.update(episodes),
+        )
+    result = summarise(scores, seeds)
+    print(describe(result, config))
+    if config.json is not None:
+        where = {"env": spec, "place": config.env, "controller": str(files.controller), "info": info}
+        write_json(config.json, result | where)
+    if config.record is not None:
+        path = config.record[0] if config.record else root / "drive.mp4"
+        env = envs.make(spec["name"], 1, **spec["options"])
+        scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
+        count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS)
+        env.close()
+        print(f"{count} frames of track {seeds[0]} in {path}")
+
+
+def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:
+    """The run directory, and its files; the shipped ones if nothing else is there or asked for."""
+    root = config.logs or DEFAULT_LOGS
+    stages = STAGES if config.stage is None else (config.stage,)
+    stage = next((stage for stage in stages if RunDir(root, stage).best.exists()), None)
+    if stage is not None:
+        files = trained.run_files(root, stage)
+        print(f"testing {files.controller}")
+        return root, files
+    if config.logs is not None and (root / "controller.safetensors").is_file():
+        return DEFAULT_LOGS, trained.shipped_files(root)
+    check(
+        config.logs is None and config.stage is None,
+        f"there is no trained controller in {root}; run traincontroller.py --logs {root} first.",
+    )
+    files = trained.shipped_files(SHIPPED)
+    check(
+        files.controller.is_file(),
+        f"there is no trained controller in {root} and none in {SHIPPED}; run traincontroller.py first.",
+    )
+    print(f"{root} holds no trained controller yet: testing the one shipped in {SHIPPED}")
+    return root, files
+
+
+def warn_of_other_models(info: dict[str, Any], world: trained.Trained) -> None:
+    """Say so when the controller was evolved on other weights of V or M."""
+    for name, mark in world.fingerprints.items():
+        if info.get(name, mark) != mark:
+            print(f"note: this controller was evolved with another {name} model than the one it drives with")
+
+
+def with_renderer(spec: dict[str, Any], renderer: str) -> dict[str, Any]:
+    """The env spec, drawn by that renderer if it is a CarRacing."""
+    if "CarRacing" not in spec["name"] or spec["name"].startswith("Dream"):
+        return spec
+    return {"name": spec["name"], "options": {**spec["options"], "renderer": renderer}}
+
+
+def summarise(scores: Scores, seeds: Sequence[int]) -> dict[str, Any]:
+    """Statistics of the returns of one controller."""
+    returns, lengths, finished = scores.returns[0], scores.lengths[0], scores.lap_finished[0]
+    return {
+        "mean": float(returns.mean()),
+        "std": float(returns.std()),
+        "median": float(np.median(returns)),
+        "min": float(returns.min()),
+        "max": float(returns.max()),
+        "episodes": len(returns),
+        "laps_finished": int(finished.sum()),
+        "steps_per_lap": float(lengths[finished].mean()) if finished.any() else None,
+        "returns": returns.tolist(),
+        "lengths": lengths.tolist(),
+        "seeds": list(seeds),
+    }
+
+
+def describe(result: dict[str, Any], config: TestConfig) -> str:
+    """The scores in words."""
+    where = "in the dream" if config.env == "dream" else f"held-out tracks, {config.renderer} renderer"
+    lap = result["steps_per_lap"]
+    return (
+        f"return {result['mean']:.1f} +- {result['std']:.1f} over {result['episodes']} episodes ({where})\n"
+        f"median {result['median']:.1f}, minimum {result['min']:.1f}, maximum {result['max']:.1f}\n"
+        f"{result['laps_finished']} of {result['episodes']} laps finished"
+        + (f", {lap:.0f} steps per lap" if lap is not None else "")
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,266 @@
+"""Stage C as a command: it runs, goes on, survives being killed, and refuses nonsense."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import traincontroller
+from data.trained import load_controller, run_files
+from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
+from utils import cli
+from utils.checkpoint import load_checkpoint
+from utils.run_dir import RunDir
+from utils.seeding import SPAN
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = {"time", "seconds", "frames_per_s"}
+SERIAL = ["--preset", "tiny", "--backend", "serial"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def logs(models: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(models, tmp_path / "run")
+
+
+def run(logs: Path, *flags: str) -> None:
+    traincontroller.main(["--logs", str(logs), *flags])
+
+
+def rows(logs: Path, stage: str = "controller") -> list[dict]:
+    lines = RunDir(logs, stage).metrics.read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+def params(logs: Path, name: str = "latest", stage: str = "controller") -> np.ndarray:
+    path = RunDir(logs, stage).checkpoints / f"{name}.safetensors"
+    return load_controller(path, LATENT + HIDDEN).params
+
+
+def same(a: Path, b: Path) -> bool:
+    weights = all(np.array_equal(params(a, name), params(b, name)) for name in ("best", "latest"))
+    return rows(a) == rows(b) and weights
+
+
+def fail(capsys: pytest.CaptureFixture[str], logs: Path, *flags: str) -> str:
+    """Run as the command line does; return what was said on the way out with code 2."""
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda: run(logs, *flags))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_run_leaves_everything_and_says_that_it_is_finished(logs: Path, capsys: pytest.CaptureFixture[str]):
+    run(logs, *SERIAL, "--display")
+    out = capsys.readouterr().out
+    for words in (
+        "generation    1/2",
+        "generation    2/2",
+        "step size",
+        "frames/s",
+        "time left",
+        "validation",
+    ):
+        assert words in out
+    stage = RunDir(logs, "controller")
+    for path in (stage.best, stage.latest, stage.state, stage.config, stage.pictures / "learning_curve.png"):
+        assert path.stat().st_size > 0
+    assert [row["step"] for row in rows(logs)] == [0, 1, 2]
+    info = load_checkpoint(stage.best, "controller").info
+    assert info["validation_return"] == rows(logs)[-1]["best_validation"]
+    before = stage.metrics.read_bytes()
+    run(logs, *SERIAL)
+    assert "--generations" in capsys.readouterr().out
+    assert stage.metrics.read_bytes() == before
+    run(logs, *SERIAL, "--generations", "3")
+    assert [row["step"] for row in rows(logs)] == [0, 1, 2, 3]
+
+
+def test_backends_worker_counts_and_restarts_change_nothing(logs: Path, tmp_path: Path):
+    flags = ["--preset", "tiny", "--slots", "2", "--n-samples", "2", "--validate-every", "2"]
+    run(logs, *flags, "--backend", "serial", "--generations", "2")
+    run(logs, *flags, "--backend", "serial", "--generations", "4")
+    other = make_run(tmp_path / "processes")
+    run(other, *flags, "--max-workers", "3", "--generations", "4")
+    assert same(logs, other)
+    assert len({row["mean"] for row in rows(logs)[1:]}) == 4, (
+        "generations differ, so equality means something"
+    )
+
+
+def command(logs: Path, *flags: str) -> list[str]:
+    return [sys.executable, "traincontroller.py", "--logs", str(logs), "--preset", "tiny", *flags]
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(arguments, cwd=ROOT, env=env, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_for_rows(logs: Path, count: int) -> None:
+    metrics, end = RunDir(logs, "controller").metrics, time.monotonic() + 60
+    while not metrics.exists() or metrics.read_text().count("\n") < count:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed_in_the_middle_the_same_command_equals_the_uninterrupted_run(logs: Path, tmp_path: Path):
+    flags = ["--backend", "serial", "--generations", "10"]
+    whole = make_run(tmp_path / "whole")
+    run(whole, "--preset", "tiny", *flags)
+    process = start(command(logs, *flags))
+    wait_for_rows(logs, 4)
+    process.kill()
+    process.communicate()
+    assert len(rows(logs)) < 11, "it was killed before its end"
+    run(logs, "--preset", "tiny", *flags)
+    assert same(logs, whole)
+
+
+def test_ctrl_c_leaves_a_good_checkpoint_and_no_orphan(logs: Path):
+    process = start(command(logs, "--generations", "100000"))
+    wait_for_rows(logs, 3)
+    children = subprocess.run(
+        ["pgrep", "-s", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
+    assert len(children) >= 3, "the parent and two workers"
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"run the same command again" in err
+    assert b"Traceback" not in err
+    end = time.monotonic() + 10
+    while subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True).stdout:
+        assert time.monotonic() < end, "a process outlived the command"
+        time.sleep(0.05)
+    done = rows(logs)[-1]["step"]
+    assert np.isfinite(params(logs, "best")).all()
+    run(logs, *SERIAL, "--generations", str(done + 1))
+    assert [row["step"] for row in rows(logs)] == list(range(done + 2))
+
+
+def test_the_dream_has_its_own_folder_and_its_best_can_start_the_real_run(logs: Path):
+    run(logs, *SERIAL, "--env", "dream", "--horizon", "20", "--validate-every", "1")
+    dreamt = rows(logs, "controller-dream")
+    assert all("validation_mean" in row for row in dreamt)
+    run(logs, *SERIAL, "--start", "best", "--sigma0", "0.01", "--generations", "1")
+    assert rows(logs)[0]["validation_mean"] == dreamt[-1]["best_validation"]
+    moved = np.abs(params(logs, "latest") - params(logs, "best", "controller-dream")).max()
+    assert moved < 0.1, "the evolution began at the dream's best"
+
+
+def test_the_target_is_tested_against_the_validation_score(logs: Path, capsys: pytest.CaptureFixture[str]):
+    run(logs, *SERIAL, "--target-return", "-1000")
+    assert "reached --target-return" in capsys.readouterr().out
+    assert [row["step"] for row in rows(logs)] == [0]
+    run(logs, "--n-samples", "4", "--pop-size", "4", "--target-return", "950", "--display", *SERIAL)
+    assert [row["step"] for row in rows(logs)] == [0, 1, 2]
+
+
+def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.CaptureFixture[str]):
+    run(logs, *SERIAL)
+    before = params(logs)
+    make_run(logs, seed=1)
+    run(logs, *SERIAL)
+    assert "controller-old1" in capsys.readouterr().out
+    assert np.array_equal(params(logs, stage="controller-old1"), before)
+    assert rows(logs) != rows(logs, "controller-old1")
+
+
+def test_other_validation_tracks_score_the_best_again(logs: Path):
+    run(logs, *SERIAL)
+    best = params(logs, "best")
+    run(logs, *SERIAL, "--validation-episodes", "3", "--generations", "3", "--validate-every", "100000")
+    assert rows(logs)[-1]["best_validation"] >= rows(logs)[-1]["validation_mean"]
+    assert rows(logs)[-1]["best_validation"] != rows(logs)[-2]["best_validation"]
+    assert best.shape == params(logs, "best").shape
+
+
+def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest.CaptureFixture[str]):
+    run(logs, *SERIAL, "--dry-run")
+    assert f"{3 * (LATENT + HIDDEN + 1)} parameters" in capsys.readouterr().out
+    assert not RunDir(logs, "controller").path.exists()
+    run(logs, *SERIAL)
+    run(logs, *SERIAL, "--generations", "1", "--fresh")
+    assert [row["step"] for row in rows(logs)] == [0, 1]
+
+
+def test_a_generations_tracks_are_training_tracks_and_change():
+    config = traincontroller.ControllerConfig(n_samples=5)
+    drawn = [config.train_seeds(generation) for generation in range(50)]
+    assert all(0 <= seed < SPAN for seeds in drawn for seed in seeds)
+    assert len({seed for seeds in drawn for seed in seeds}) == 250
+    assert config.validation_seeds() == list(range(SPAN, SPAN + 16))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--pop-size", "1"], "--pop-size must be at least 2"),
+        (["--n-samples", "0"], "--n-samples must be positive"),
+        (["--generations", "-3"], "--generations must be positive"),
+        (["--sigma0", "-0.1"], "--sigma0 must be positive"),
+        (["--max-workers", "0"], "--max-workers must be positive"),
+        (["--max-hours", "-1"], "--max-hours must be positive"),
+        (["--seed", "-1"], "--seed must not be negative"),
+        (["--temperature", "-1"], "temperature must not be negative"),
+        (["--preset", "huge"], "--preset huge is unknown"),
+        (["--no-such-flag"], "no-such-flag"),
+        (["--start", "best"], "holds no controller yet"),
+    ],
+)
+def test_impossible_flags_are_refused(
+    logs: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+):
+    assert words in fail(capsys, logs, *flags)
+    assert not RunDir(logs, "controller").path.exists()
+
+
+@pytest.mark.parametrize("name", ["vision", "memory", "starts"])
+def test_what_is_missing_is_named(logs: Path, capsys: pytest.CaptureFixture[str], name: str):
+    path: Path = getattr(run_files(logs), name)
+    path.unlink()
+    said = fail(capsys, logs, *SERIAL, "--env", "dream")
+    assert str(path) in said
+    assert "run train" in said
+
+
+def test_models_that_do_not_belong_together_are_refused(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = run_files(make_run(tmp_path / "other", latent=LATENT + 2))
+    shutil.copy(other.vision, run_files(logs).vision)
+    assert "another V" in fail(capsys, logs, *SERIAL)
+    shutil.copy(run_files(logs).memory, run_files(logs).vision)
+    assert "a vision model is needed" in fail(capsys, logs, *SERIAL)
+    run_files(logs).vision.write_bytes(b"not a checkpoint")
+    assert "damaged" in fail(capsys, logs, *SERIAL)
+
+
+def test_a_saved_evolution_is_never_written_over_by_a_misfit(logs: Path, capsys: pytest.CaptureFixture[str]):
+    run(logs, *SERIAL)
+    state = RunDir(logs, "controller").state
+    before = state.read_bytes()
+    assert "4 candidates" in fail(capsys, logs, *SERIAL, "--pop-size", "6", "--generations", "5")
+    assert state.read_bytes() == before
+    state.write_bytes(before[:1000])
+    assert "--fresh" in fail(capsys, logs, *SERIAL, "--generations", "5")
+    assert state.read_bytes() == before[:1000]
+
+
+def test_a_folder_that_cannot_be_written_is_named(logs: Path, capsys: pytest.CaptureFixture[str]):
+    RunDir(logs, "controller").path.write_text("a file stands here")
+    assert str(RunDir(logs, "controller").path) in fail(capsys, logs, *SERIAL)
+    assert RunDir(logs, "controller").path.read_text() == "a file stands here"
