@@ -60,7 +60,6 @@ class VAE(VisionModel):
             nn.ConvTranspose2d(64, 32, 6, stride=2),
             nn.ReLU(),
             nn.ConvTranspose2d(32, 3, 6, stride=2),
-            nn.Sigmoid(),
         )
         self.likelihood = Likelihood(config.likelihood)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -68,12 +67,12 @@ class VAE(VisionModel):
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior (mu, log_sigma), each (B, Z), of frames (B, 3, H, W)."""
         x = self.encoder(frames.contiguous(memory_format=torch.channels_last))
-        mu, log_sigma = self.to_posterior(x).chunk(2, dim=1)
+        mu, log_sigma = self.to_posterior(x).float().chunk(2, dim=1)
         return mu, log_sigma.clamp(-7.0, 2.0)
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean picture (B, 3, H, W) of z (B, Z)."""
-        return self.decoder(self.from_latent(z)[:, :, None, None])
+        return torch.sigmoid(self.decoder(self.from_latent(z)[:, :, None, None]).float())
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw n z (n, Z) from a standard normal."""

@@ -57,7 +57,7 @@ def _cells(channels: int, config: NVAEConfig, count: int) -> nn.Sequential:
 
 
 def _painter(plan: Plan, config: NVAEConfig) -> nn.Sequential:
-    """From the top-down state after the last group to the picture (B, 3, H, W) in [0, 1]."""
+    """From the top-down state after the last group to the logits of the picture (B, 3, H, W)."""
     scales = plan.scales[len(plan.latent_scales) - 1 :]
     momentum = config.bn_momentum
 
@@ -74,7 +74,6 @@ def _painter(plan: Plan, config: NVAEConfig) -> nn.Sequential:
         norm_swish(last, momentum),
         nn.Conv2d(last, 12, 3, padding=1),
         nn.PixelShuffle(2),
-        nn.Sigmoid(),
     ]
     return nn.Sequential(*layers)
 
@@ -123,7 +122,7 @@ class NVAE(VisionModel):
         state = self._begin(len(z))
         for group in self._groups():
             state = group.inject(group.arrive(state), z[:, group.spec.start : group.spec.stop])
-        return self.painter(state).float()
+        return torch.sigmoid(self.painter(state).float())
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -153,7 +152,7 @@ class NVAE(VisionModel):
             q = residual.posterior(prior)
             state = group.inject(state, q.sample(torch.randn_like(q.mu)))
             kls.append(residual.kl(prior).sum(dim=1).mean())
-        mean = self.painter(state).float()
+        mean = torch.sigmoid(self.painter(state).float())
         nll = self.likelihood.nll(mean, frames).mean()
         kl = torch.stack(kls)
 

@@ -26,7 +26,8 @@ class SpectralRegulariser(nn.Module):
 
     def forward(self, weights: Sequence[Tensor]) -> Tensor:
         """The sum for these weights, each seen as a matrix (o, i); in training the vectors move on first."""
-        return torch.stack([self._norm(i, weight.flatten(1)) for i, weight in enumerate(weights)]).sum()
+        with torch.autocast(weights[0].device.type, enabled=False):  # half precision would blur the vectors
+            return torch.stack([self._norm(i, weight.flatten(1)) for i, weight in enumerate(weights)]).sum()
 
     def _norm(self, i: int, matrix: Tensor) -> Tensor:
         u = self.get_buffer(f"u_{i}")
