@@ -33,7 +33,7 @@ Z, A, D, K = 32, 3, 256, 5
 class ClosedLoopBenchConfig:
     """What is measured."""
 
-    slots: int = 16
+    slots: int = 32
     """episodes side by side"""
     steps: int = 500
     """steps of each episode in a run"""
