@@ -18,7 +18,7 @@ from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker, Scores, play
 from envs.recording import film, picture
 from utils import cli, seeding
-from utils.device import DeviceName, pick
+from utils.device import DeviceName, num_threads, pick
 from utils.errors import check
 from utils.files import write_json
 from utils.parallel import BackendName, available_cores, open_backend
@@ -110,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         path = config.record[0] if config.record else root / "drive.mp4"
         env = envs.make(spec["name"], 1, **spec["options"])
         scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
-        count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS)
+        with num_threads(1):  # as the backends do: a drive filmed is the drive scored
+            count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS)
         env.close()
         print(f"{count} frames of track {seeds[0]} in {path}")
 
