@@ -28,7 +28,6 @@ from envs.carracing_texture import DARKENING, FULL_ZOOM
 
 HULL = (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)
 HULL_COLOR = (204, 0, 0)
-BLANK = (255, 0, 255)
 STRIPE = 1.2
 """Radians of a wheel's turn that are white."""
 REACH_X, REACH_Y = 90, 135
@@ -110,8 +109,8 @@ class CarSprites:
 
     def _draw_hull(self) -> np.ndarray:
         surface = self._blank()
-        self._paint_hull(surface, HULL_COLOR)
-        keep, add = self._shrink(surface)
+        self._paint_hull(surface, 1)
+        keep, add = self._shrink(surface, (HULL_COLOR,))
         return np.stack([1 + keep, add + 0.5])  # so that casting to uint8 rounds
 
     def _draw_wheel(self, index: int, angle: int, phase: int) -> np.ndarray:
@@ -122,40 +121,39 @@ class CarSprites:
         def place(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
             return [(x + cos * u - sin * v, y + sin * u + cos * v) for u, v in points]
 
-        self._polygon(surface, place(_band(WHEEL_R, -WHEEL_R)), WHEEL_COLOR)
+        self._polygon(surface, place(_band(WHEEL_R, -WHEEL_R)), 1)
         stripe = stripe_of((phase + 0.5) * 2 * math.pi / self._phases)
         if stripe:
-            self._polygon(surface, place(_band(WHEEL_R * stripe[0], WHEEL_R * stripe[1])), WHEEL_WHITE)
-        self._paint_hull(surface, BLANK)
-        return self._shrink(surface)
+            self._polygon(surface, place(_band(WHEEL_R * stripe[0], WHEEL_R * stripe[1])), 2)
+        self._paint_hull(surface, 0)
+        return self._shrink(surface, (WHEEL_COLOR, WHEEL_WHITE))
 
     def _blank(self) -> pygame.Surface:
-        surface = pygame.Surface(self._window.size)
-        surface.fill(BLANK)
-        return surface
+        return pygame.Surface(self._window.size, depth=8)
 
-    def _paint_hull(self, surface: pygame.Surface, color: tuple[int, int, int]) -> None:
+    def _paint_hull(self, surface: pygame.Surface, index: int) -> None:
         for polygon in HULL:
-            self._polygon(surface, [(float(x), float(y)) for x, y in polygon], color)
+            self._polygon(surface, [(float(x), float(y)) for x, y in polygon], index)
 
-    def _polygon(self, surface: pygame.Surface, points: list, color: tuple[int, int, int]) -> None:
-        """Draw in whole window pixels, as gymnasium does before it turns the window upside down."""
+    def _polygon(self, surface: pygame.Surface, points: list, index: int) -> None:
+        """Fill with a number, in whole window pixels, as gymnasium does before it turns the window over."""
         left, top = self._window.topleft
         pixels = []
         for x, y in points:
             column = math.floor(x * SIZE * self._zoom + WINDOW_W / 2)
             row = WINDOW_H - 1 - math.floor(y * SIZE * self._zoom + WINDOW_H / 4)
             pixels.append((column - left, row - top))
-        pygame.draw.polygon(surface, color, pixels)
+        pygame.draw.polygon(surface, index, pixels)
 
-    def _shrink(self, surface: pygame.Surface) -> np.ndarray:
-        """What is not blank, as minus its cover and its colour times its cover, float32 (2, h, w, 3)."""
-        image = pygame.surfarray.array3d(surface).transpose(1, 0, 2).astype(np.float64)
-        solid = (image != BLANK).any(axis=2, keepdims=True)
-        pair = np.stack(
-            [-np.broadcast_to(solid, image.shape).astype(np.float64), (image - DARKENING).clip(0) * solid]
-        )
-        return np.einsum("ry,kyxc,qx->krqc", self._down, pair, self._across, optimize=True).astype(np.float32)
+    def _shrink(self, surface: pygame.Surface, colors: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+        """Minus the cover of the numbers 1, 2 ... and their colours times it, float32 (2, h, w, 3)."""
+        numbers = pygame.surfarray.array2d(surface).T
+        keep = add = 0.0
+        for i, color in enumerate(colors, start=1):
+            cover = (self._down @ (numbers == i) @ self._across.T)[:, :, None]
+            keep = keep - np.repeat(cover, 3, axis=2)
+            add = add + cover * np.maximum(np.array(color) - DARKENING, 0)
+        return np.stack([keep, add]).astype(np.float32)
 
 
 def _band(top: float, bottom: float) -> list[tuple[float, float]]:

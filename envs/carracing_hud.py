@@ -82,36 +82,38 @@ class Hud:
     def _draw_column(self, index: int, top: int) -> Patch:
         place, _, color = COLUMNS[index]
         bottom = STRIP - UNIT_Y
-        window = np.zeros((STRIP, WINDOW_W, 3), np.uint8)
-        window[min(top, bottom) : max(top, bottom) + 1, place * UNIT_X : (place + 1) * UNIT_X + 1] = color
-        if index and index + 1 < len(COLUMNS):  # the next bar paints over the shared line
-            window[:, (place + 1) * UNIT_X] = 0
-        return self._shrink(window)
+        is_covered = 0 < index < len(COLUMNS) - 1  # the next bar paints over the shared line
+        right = (place + 1) * UNIT_X + (0 if is_covered else 1)
+        return self._bar(min(top, bottom), max(top, bottom) + 1, place * UNIT_X, right, color)
 
     def _draw_row(self, index: int, end: int) -> Patch:
         place, _, color = ROWS[index]
         start = place * UNIT_X
-        window = np.zeros((STRIP, WINDOW_W, 3), np.uint8)
-        window[UNIT_Y : 3 * UNIT_Y + 1, min(start, end) : max(start, end) + 1] = color
-        return self._shrink(window)
+        return self._bar(UNIT_Y, 3 * UNIT_Y + 1, min(start, end), max(start, end) + 1, color)
+
+    def _bar(self, top: int, bottom: int, left: int, right: int, color: tuple[int, int, int]) -> Patch:
+        """A rectangle of whole window pixels."""
+        cover = np.outer(self._down[:, top:bottom].sum(1), self._across[:, left:right].sum(1))
+        return self._patch(cover[:, :, None] * color)
 
     def _draw_score(self, text: str) -> Patch:
         if self._font is None:
             pygame.font.init()
             self._font = pygame.font.Font(pygame.font.get_default_font(), FONT_SIZE)
-        surface = pygame.Surface((WINDOW_W, STRIP))
         image = self._font.render(text, True, (255, 255, 255), (0, 0, 0))
         place = image.get_rect()
         place.center = SCORE_CENTER
-        surface.blit(image, place)
-        return self._shrink(pygame.surfarray.array3d(surface).transpose(1, 0, 2))
+        place = place.clip(pygame.Rect(0, 0, WINDOW_W, STRIP))
+        grey = pygame.surfarray.array3d(image)[-place.width :, : place.height, 0]
+        down, across = self._down[:, place.top : place.bottom], self._across[:, place.left : place.right]
+        mean = down @ grey.T.astype(np.float64) @ across.T
+        return self._patch(np.repeat(mean[:, :, None], 3, axis=2))
 
-    def _shrink(self, window: np.ndarray) -> Patch:
-        """Shrink a strip as wide as the window and keep the columns that are not black.
+    def _patch(self, mean: np.ndarray) -> Patch:
+        """Keep the columns that are not black.
 
         Rounded down, so that bars which share a pixel cannot sum up to more than 255.
         """
-        mean = np.einsum("ry,yxc,qx->rqc", self._down, window, self._across, optimize=True)
         small = (mean + 1e-3 - DARKENING).clip(0).astype(np.uint8)
         used = np.flatnonzero(small.any((0, 2)))
         where = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)

@@ -118,7 +118,9 @@ class Renderer:
         if is_far:
             finer = max(1, math.ceil(away / COARSENING - 0.25))
         large = np.empty((self._road_height * finer, self._size * finer, 3), np.uint8)
-        self._warp(texture.coarse, view, large, finer=finer)
+        is_inside = texture.fine.holds(view.x, view.y, REACH / view.zoom)
+        if is_far or not is_inside:
+            self._warp(texture.coarse, view, large, finer=finer)
         if not is_far:
             self._warp(texture.fine, view, large, cv2.BORDER_TRANSPARENT, finer)
         return cv2.resize(large, (self._size, self._road_height), interpolation=cv2.INTER_AREA)

@@ -139,8 +139,12 @@ def _grass(colors: Colors, period: int, low: tuple[int, int], high: tuple[int, i
     cell[:] = background
     cell[: period // 2, : period // 2] = grass
     (x0, y0), (x1, y1) = low, high
-    row = cell[:, np.arange(x0, x1) % period]
-    return row[np.arange(y0, y1) % period]
+    image = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+    band = np.tile(cell, (1, -(-x1 // period) - x0 // period, 1))[:, x0 % period :][:, : x1 - x0]
+    for y in range(y0 - y0 % period, y1, period):
+        top, bottom = max(y, y0), min(y + period, y1)
+        image[top - y0 : bottom - y0] = band[top - y : bottom - y]
+    return image
 
 
 def inverse_map(
