@@ -69,6 +69,8 @@ class TrackTexture:
     def __init__(
         self, quads: np.ndarray, shades: np.ndarray, is_tile: np.ndarray, colors: Colors, size: int
     ) -> None:
+        is_solid = (quads[:, :2] != quads[:, [1, 0]]).any((1, 2))  # some kerbs have no width
+        quads, shades, is_tile = quads[is_solid], shades[is_solid], is_tile[is_solid]
         self._colors = colors
         texels = (
             PERIOD * FULL_ZOOM * size / (WINDOW_W * 0.9) * KERNEL
