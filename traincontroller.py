@@ -153,11 +153,14 @@ class ControllerTraining:
 
     def start(self, means: Sequence[np.ndarray], logger: Logger) -> None:
         """Validate the possible first means, and begin at the best."""
+        began = time.monotonic()
         scores = self._validate(means)
+        self.seconds = time.monotonic() - began
         best = int(np.argmax(scores))
         self.evolution = self._evolution(means[best])
         self._keep_best(means, scores)
-        logger.log(0, {"validation_mean": float(scores[best]), "best_validation": self.best_score})
+        row = {"validation_mean": float(scores[best]), "best_validation": self.best_score}
+        logger.log(0, row | {"seconds": self.seconds})
         self._save()
 
     def reason_to_stop(self) -> str | None:

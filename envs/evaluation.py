@@ -26,7 +26,7 @@ from utils.parallel import Backend
 
 Place = Literal["real", "dream"]
 
-SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 16), "dream": (16, 256)}
+SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 32), "dream": (16, 256)}
 """Fewest and most episodes in a task where the user gives no number."""
 TASKS_WANTED = 8
 """Tasks that a population is cut into at least, if the limits allow, so that several workers have work."""
