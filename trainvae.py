@@ -5,7 +5,7 @@ python trainvae.py --logs exp_dir --arch vae --stage vae-plain      the plain VA
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -83,13 +83,18 @@ CARRACING_FIT = FitConfig(
     ema_decay=0.999,
     eval_every=1000,
 )
-QUICK_FIT = FitConfig(
-    **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 1400, "ema_decay": 0.99, "eval_every": 350}
+QUICK_FIT = replace(
+    CARRACING_FIT,
+    epochs=100,
+    max_steps=1500,
+    learning_rate=2e-2,
+    min_learning_rate=2e-4,
+    warmup_steps=50,
+    ema_decay=0.99,
+    eval_every=500,
 )
 TINY = NVAEConfig(encoder_channels=(4, 4, 8), decoder_channels=(4, 4, 4, 8))
-TINY_FIT = FitConfig(
-    **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 6, "batch_size": 8, "eval_every": 3}
-)
+TINY_FIT = replace(CARRACING_FIT, epochs=100, max_steps=6, batch_size=8, eval_every=3)
 PRESETS = {
     "carracing": TrainVAEConfig(),
     "quick": TrainVAEConfig(fit=QUICK_FIT, validation_frames=512),
