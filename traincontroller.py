@@ -56,8 +56,8 @@ class ControllerConfig:
     """first standard deviation of the candidates"""
     start: Literal["zero", "best"] = "zero"
     """first mean: zeros, or the best on validation of the controllers that the run directory holds"""
-    max_steps: int | None = None
-    """cut real training episodes short; validation episodes never are"""
+    patience: int = 100
+    """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
     validate_every: int = 5
     """generations between two validations"""
     validation_episodes: int = 16
@@ -83,8 +83,8 @@ class ControllerConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        names = ("n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
-        optional = ("max_steps", "max_workers", "slots", "max_hours")
+        names = ("n_samples", "generations", "validate_every", "validation_episodes", "sigma0", "patience")
+        optional = ("max_workers", "slots", "max_hours")
         for name in (*names, *(name for name in optional if getattr(self, name) is not None)):
             value = getattr(self, name)
             check(value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
@@ -208,7 +208,7 @@ class ControllerTraining:
             candidates,
             config.train_seeds(self.evolution.generation),
             config.slots,
-            config.max_steps,
+            config.patience if config.env == "real" else None,
             on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
         )
         fitness = finite_fitness(scores.returns.mean(axis=1))

@@ -40,8 +40,8 @@ class Task(NamedTuple):
     """float32 (b, n)"""
     seeds: tuple[int, ...]
     """(b,)"""
-    max_steps: int | None = None
-    """cuts real episodes short"""
+    patience: int | None = None
+    """steps without a positive reward after which an episode is given up"""
 
 
 class Scores(NamedTuple):
@@ -78,17 +78,16 @@ class Player:
 
     def __init__(self, maker: PlayerMaker) -> None:
         self._maker = maker
-        self._envs: dict[tuple[Place, int | None], SlotEnv] = {}
+        self._envs: dict[Place, SlotEnv] = {}
 
     def __call__(self, task: Task) -> EpisodeStats:
         """Play one episode a pair."""
-        key = (task.place, task.max_steps)
-        env = self._envs.get(key)
+        env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
-            env = self._envs[key] = self._make(task)
+            env = self._envs[task.place] = self._make(task)
         box: Any = env.single_action_space
         controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
-        return evaluate(env, controller, task.params, task.seeds)
+        return evaluate(env, controller, task.params, task.seeds, task.patience)
 
     def _make(self, task: Task) -> SlotEnv:
         maker, num_envs = self._maker, len(task.seeds)
@@ -96,10 +95,8 @@ class Player:
             check(maker.starts is not None, "the dream needs start states; run trainmdrnn.py again.")
             assert maker.starts is not None
             return DreamEnv(maker.world_model, maker.starts, num_envs, maker.dream)
-        options = dict(maker.env_spec["options"])
-        if task.max_steps is not None:
-            options["max_steps"] = task.max_steps
-        return LatentEnv(envs.make(maker.env_spec["name"], num_envs, **options), maker.world_model)
+        frames = envs.make(maker.env_spec["name"], num_envs, **maker.env_spec["options"])
+        return LatentEnv(frames, maker.world_model)
 
 
 def slice_size(place: Place, num_pairs: int, slots: int | None = None) -> int:
@@ -116,7 +113,7 @@ def play(
     params: np.ndarray,
     seeds: Sequence[int],
     slots: int | None = None,
-    max_steps: int | None = None,
+    patience: int | None = None,
     on_episodes: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Play every controller on every seed.
@@ -127,14 +124,14 @@ def play(
         params: controllers, (p, n).
         seeds: the same for all of them, (s,).
         slots: episodes in a task; chosen by the number of pairs if None.
-        max_steps: cuts real episodes short.
+        patience: steps without a positive reward after which an episode is given up.
         on_episodes: called with the number of episodes and of frames when a task is done.
     """
     rows = np.repeat(np.asarray(params, np.float32), len(seeds), axis=0)
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
     size = slice_size(place, len(rows), slots)
     tasks = [
-        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), max_steps)
+        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), patience)
         for i in range(0, len(rows), size)
     ]
 

@@ -36,6 +36,7 @@ def evaluate(
     controller: LinearController,
     params: np.ndarray | Tensor,
     seeds: Sequence[int] | np.ndarray,
+    patience: int | None = None,
 ) -> EpisodeStats:
     """Play exactly one episode in each of the first B slots.
 
@@ -47,6 +48,8 @@ def evaluate(
         controller: what the parameters mean.
         params: one controller a slot, (B, N), or one for all, (N,).
         seeds: the slots' seeds, (B,).
+        patience: give an episode up after this many steps in a row without a positive reward; it then counts as
+            neither terminated nor truncated. For training only: most early candidates leave the road for good.
 
     Returns:
         How the episodes went, in the order of `seeds`.
@@ -66,6 +69,7 @@ def evaluate(
 
     returns = np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, np.int64)
+    rewarded = np.zeros(env.num_envs, np.int64)
     flags = {name: np.zeros(env.num_envs, bool) for name in ("terminated", "truncated", "lap_finished")}
     actions = np.zeros((env.num_envs, controller.action_size), np.float32)
     live = np.flatnonzero(env.live)
@@ -76,6 +80,9 @@ def evaluate(
         obs, reward, terminated, truncated, info = env.step(actions)
         returns[live] += reward[live]
         lengths[live] += 1
+        if patience is not None:
+            rewarded[reward > 0] = lengths[reward > 0]
+            env.retire(lengths - rewarded >= patience)
         done = live[~env.live[live]]
         if len(done):
             flags["terminated"][done] = terminated[done]

@@ -116,6 +116,10 @@ class SlotEnv(VectorEnv, ABC):
         self.live = self.live & ~(terminated | truncated)
         return result
 
+    def retire(self, mask: np.ndarray) -> None:
+        """Give up the episodes of these slots, bool (B,): they are idle until their next reset."""
+        self.live = self.live & ~mask
+
     def _scatter(self, indices: np.ndarray, actions: np.ndarray) -> Step:
         """Step some of the slots and spread the rows over all of them."""
         num = self.num_envs

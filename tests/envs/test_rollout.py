@@ -56,3 +56,16 @@ def test_a_batch_that_does_not_fit_is_refused(num: int):
     env, _, controller = an_env(3)
     with pytest.raises(ValueError, match="slots"):
         evaluate(env, controller, with_gas(controller, num), range(num))
+
+
+def test_patience_gives_up_what_earns_nothing():
+    """The counting env pays its seed plus ten times the gas: seed 0 without gas earns nothing."""
+    env, inner, controller = an_env(3)
+    params = with_gas(controller, 3)
+    params[1] = 0
+    patient = evaluate(env, controller, params, [44, 0, 43], patience=1)
+    assert patient.lengths.tolist() == [6, 1, 5], "episodes that earn are not cut"
+    assert inner.simulated == 12
+    assert patient.terminated.tolist() == [True, False, False]
+    assert patient.truncated.tolist() == [False, False, True]
+    assert evaluate(env, controller, params, [44, 0, 43]).lengths.tolist() == [6, 2, 5]
