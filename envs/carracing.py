@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
 import cv2
+import gymnasium
 import numpy as np
 from gymnasium.envs.box2d import car_racing
 from gymnasium.envs.box2d.car_dynamics import Car
@@ -16,7 +17,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
-from envs.carracing_physics import DT, Contacts, Drive, Wheel
+from envs.carracing_physics import DT, Contacts, Drive, SlimCar, Wheel
 from envs.carracing_renderer import Renderer
 from envs.vector import SlotEnv, Step
 from utils import seeding
@@ -122,12 +123,29 @@ class CarRacing(car_racing.CarRacing):
         """
         if seed is not None or self._color_rng is None:
             self._color_rng = seeding.rng(0 if seed is None else abs(int(seed)), "color")
-        if not self.config.domain_randomize:
+        gymnasium.Env.reset(self, seed=seed)
+        self._destroy()
+        self.reward = self.prev_reward = self.t = 0.0
+        self.tile_visited_count = 0
+        self.new_lap = False
+        self.touched = []
+        if self.config.domain_randomize:
+            self._reinit_colors((options or {}).get("randomize", True))
+        else:
             self._init_colors()
             self._perturb_colors()
-        obs, _ = super().reset(seed=seed, options=options)
-        assert isinstance(obs, np.ndarray)
-        return obs, self._info(False)
+        listener = Contacts(self, self.lap_complete_percent)
+        self.world.contactListener = listener
+        self.contactListener_keepref = listener  # Box2D does not hold a reference to it
+        self.road_poly = []
+        while not self._create_track():
+            pass
+        self.car = SlimCar(self.world, *self.track[0][1:4])
+        self._drive = Drive(self.car)
+        self._tick(None)
+        if self._renderer is not None:
+            self._renderer.begin(self)
+        return self._observe(), self._info(False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
         """Step the simulator `action_repeat` times with one action.
@@ -143,12 +161,6 @@ class CarRacing(car_racing.CarRacing):
             ResetNeeded: there is no episode.
             InvalidAction: the action is not three finite numbers, or not one of the five.
         """
-        if action is None:  # from gymnasium's reset
-            self._drive = Drive(cast(Car, self.car))
-            self._tick(None)
-            if self._renderer is not None:
-                self._renderer.begin(self)
-            return self._observe(), 0.0, False, False, {}
         if self.car is None:
             raise ResetNeeded("call env.reset() before env.step().")
         control = self._control(action)
@@ -185,16 +197,6 @@ class CarRacing(car_racing.CarRacing):
         if self.car is not None:
             self._drive.publish()
         return super().render()  # type: ignore[return-value]
-
-    def _create_track(self) -> bool:
-        """Gymnasium's track; its reset calls this before it makes the car and takes the first step."""
-        if not super()._create_track():
-            return False
-        self.touched = []
-        listener = Contacts(self, self.lap_complete_percent)
-        self.world.contactListener = listener
-        self.contactListener_keepref = listener  # Box2D does not hold a reference to it
-        return True
 
     def _control(self, action: Any) -> tuple[float, float, float]:
         """The steering angle, gas and brake that an action asks for."""

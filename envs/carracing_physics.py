@@ -5,22 +5,36 @@ objects. Here the wheels' state lives in plain objects and floats; every operati
 that every force is equal to the bit. Box2D itself does the rest.
 """
 
+import functools
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.box2d.car_dynamics import (
     ENGINE_POWER,
     FRICTION_LIMIT,
+    HULL_POLY1,
+    HULL_POLY2,
+    HULL_POLY3,
+    HULL_POLY4,
     SIZE,
+    WHEEL_COLOR,
     WHEEL_MOMENT_OF_INERTIA,
+    WHEEL_R,
+    WHEEL_W,
+    WHEELPOS,
     Car,
     Particle,
+    fixtureDef,
+    polygonShape,
+    revoluteJointDef,
 )
 from gymnasium.envs.box2d.car_racing import FPS, FrictionDetector
 
 if TYPE_CHECKING:
     from envs.carracing import CarRacing
 
+HULL = (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)
 DT = 1.0 / FPS
 ENGINE = DT * ENGINE_POWER
 GRIP = 205000 * SIZE * SIZE
@@ -57,6 +71,58 @@ class Wheel:
         self.gas = self.brake = self.steer = self.phase = self.omega = 0.0
         self.skid_start: Any = None
         self.skid_particle: Particle | None = None
+
+
+@functools.cache
+def _fixtures() -> tuple[list[Any], Any]:
+    """What the hull and a wheel are made of; once, since pybox2d never frees the shape of a `fixtureDef`."""
+
+    def shape(points: list[tuple[int, int]]) -> Any:
+        return polygonShape(vertices=[(x * SIZE, y * SIZE) for x, y in points])
+
+    hull = [fixtureDef(shape=shape(points), density=1.0) for points in HULL]
+    corners = [(-WHEEL_W, WHEEL_R), (WHEEL_W, WHEEL_R), (WHEEL_W, -WHEEL_R), (-WHEEL_W, -WHEEL_R)]
+    wheel = fixtureDef(
+        shape=shape(corners), density=0.1, categoryBits=0x0020, maskBits=0x001, restitution=0.0
+    )
+    return hull, wheel
+
+
+class SlimCar(Car):
+    """Gymnasium's car, made anew for every episode without leaking memory."""
+
+    def __init__(self, world: Any, angle: float, x: float, y: float) -> None:
+        hull, wheel = _fixtures()
+        self.world = world
+        body: Any = world.CreateDynamicBody(position=(x, y), angle=angle, fixtures=hull)
+        body.color = (0.8, 0.0, 0.0)
+        self.hull = body
+        self.fuel_spent = 0.0
+        self.wheels = []
+        for left, front in WHEELPOS:
+            place = left * SIZE, front * SIZE
+            body = world.CreateDynamicBody(position=(x + place[0], y + place[1]), angle=angle, fixtures=wheel)
+            body.joint = world.CreateJoint(self._joint(body, place))
+            body.wheel_rad, body.color, body.tiles = 1.0 * WHEEL_R * SIZE, WHEEL_COLOR, set()
+            body.gas = body.brake = body.steer = body.phase = body.omega = 0.0
+            body.userData = body
+            self.wheels.append(body)
+        self.drawlist = [*self.wheels, self.hull]
+        self.particles = deque(maxlen=30)
+
+    def _joint(self, wheel: Any, place: tuple[float, float]) -> Any:
+        return revoluteJointDef(
+            bodyA=self.hull,
+            bodyB=wheel,
+            localAnchorA=place,
+            localAnchorB=(0, 0),
+            enableMotor=True,
+            enableLimit=True,
+            maxMotorTorque=180 * 900 * SIZE * SIZE,
+            motorSpeed=0,
+            lowerAngle=-0.4,
+            upperAngle=0.4,
+        )
 
 
 class Drive:
