@@ -5,8 +5,8 @@
 """
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, cast
+from dataclasses import asdict
+from typing import Any, cast
 
 import cv2
 import gymnasium
@@ -17,56 +17,16 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
+from envs.carracing_config import CarRacingConfig, config_from
 from envs.carracing_physics import DT, Contacts, Drive, SlimCar, Wheel
 from envs.carracing_renderer import Renderer
 from envs.vector import SlotEnv, Step
 from utils import seeding
-from utils.errors import UserError, check
 
 BAR = 0.075
 """Width of each side bar over the frame's."""
 SHIFT = 0.2
 """Channels are scaled by up to so much by the colour perturbation."""
-
-
-@dataclass(frozen=True)
-class CarRacingConfig:
-    """How CarRacing looks and ends. An env spec's options are these fields."""
-
-    size: int = 64
-    """width and height of the frames, pixels, a multiple of 8"""
-    renderer: Literal["fast", "gymnasium"] = "fast"
-    """ours, or gymnasium's own 96x96 pixels, area-averaged to the size"""
-    action_repeat: int = 1
-    """simulator steps an action; their rewards are summed"""
-    crop_hud: bool = False
-    """show only the rows above the black strip, stretched to the frame"""
-    skip_zoom: bool = False
-    """draw the first second at full zoom (the physics stays; needs the fast renderer)"""
-    domain_randomize: bool = False
-    """Gymnasium's option: other colours in every episode"""
-    max_steps: int = 1000
-    """simulator steps after which an episode is truncated"""
-    perturbation: Literal["none", "color", "bars"] = "none"
-    """for tests of robustness: road and grass in shifted colours, or black bars at both sides"""
-    lap_end: Literal["truncate", "terminate"] = "truncate"
-    """what the end of the lap does: truncate in v2, terminate in v3"""
-
-    def __post_init__(self) -> None:
-        ok = self.size % 8 == 0 and 16 <= self.size <= 512
-        check(ok, f"CarRacing's frame size must be a multiple of 8 from 16 to 512; got {self.size}.")
-        for name in ("action_repeat", "max_steps"):
-            value = getattr(self, name)
-            check(value > 0, f"CarRacing's {name} must be at least 1; got {value}.")
-        for name, known in (
-            ("renderer", ("fast", "gymnasium")),
-            ("perturbation", ("none", "color", "bars")),
-            ("lap_end", ("truncate", "terminate")),
-        ):
-            value = getattr(self, name)
-            check(value in known, f"CarRacing's {name} is one of {', '.join(known)}; got {value!r}.")
-        ok = not self.skip_zoom or self.renderer == "fast"
-        check(ok, "gymnasium's renderer cannot skip the zoom; take skip_zoom=False or renderer='fast'.")
 
 
 class CarRacing(car_racing.CarRacing):
@@ -134,9 +94,8 @@ class CarRacing(car_racing.CarRacing):
         else:
             self._init_colors()
             self._perturb_colors()
-        listener = Contacts(self, self.lap_complete_percent)
-        self.world.contactListener = listener
-        self.contactListener_keepref = listener  # Box2D does not hold a reference to it
+        self.contactListener_keepref = Contacts(self, self.lap_complete_percent)  # Box2D holds no reference
+        self.world.contactListener = self.contactListener_keepref
         self.road_poly = []
         while not self._create_track():
             pass
@@ -260,7 +219,7 @@ class CarRacingVec(SlotEnv):
         config: the same for all slots.
     """
 
-    def __init__(self, num_envs: int, config: CarRacingConfig = CarRacingConfig()) -> None:
+    def __init__(self, num_envs: int, config: CarRacingConfig = CarRacingConfig()) -> None:  # noqa: B008 (frozen)
         self.config = config
         self._envs = [CarRacing(**asdict(config)) for _ in range(num_envs)]
         self._ticks = np.zeros(num_envs, np.int64)
@@ -286,19 +245,6 @@ class CarRacingVec(SlotEnv):
         """Free the simulators."""
         for env in self._envs:
             env.close()
-
-
-def config_from(options: dict[str, Any]) -> CarRacingConfig:
-    """A config from the options of an env spec.
-
-    Raises:
-        UserError: an option is unknown or impossible.
-    """
-    known = [field.name for field in fields(CarRacingConfig)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise UserError(f"CarRacing has no option {unknown[0]!r}; it has {', '.join(known)}.")
-    return CarRacingConfig(**options)
 
 
 def make_vec(num_envs: int, **options: Any) -> CarRacingVec:

@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from Box2D import b2FixtureDef, b2PolygonShape, b2RevoluteJointDef
 from gymnasium.envs.box2d.car_dynamics import (
     ENGINE_POWER,
     FRICTION_LIMIT,
@@ -25,9 +26,6 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEELPOS,
     Car,
     Particle,
-    fixtureDef,
-    polygonShape,
-    revoluteJointDef,
 )
 from gymnasium.envs.box2d.car_racing import FPS, FrictionDetector
 
@@ -78,11 +76,11 @@ def _fixtures() -> tuple[list[Any], Any]:
     """What the hull and a wheel are made of; once, since pybox2d never frees the shape of a `fixtureDef`."""
 
     def shape(points: list[tuple[int, int]]) -> Any:
-        return polygonShape(vertices=[(x * SIZE, y * SIZE) for x, y in points])
+        return b2PolygonShape(vertices=[(x * SIZE, y * SIZE) for x, y in points])
 
-    hull = [fixtureDef(shape=shape(points), density=1.0) for points in HULL]
+    hull = [b2FixtureDef(shape=shape(points), density=1.0) for points in HULL]
     corners = [(-WHEEL_W, WHEEL_R), (WHEEL_W, WHEEL_R), (WHEEL_W, -WHEEL_R), (-WHEEL_W, -WHEEL_R)]
-    wheel = fixtureDef(
+    wheel = b2FixtureDef(
         shape=shape(corners), density=0.1, categoryBits=0x0020, maskBits=0x001, restitution=0.0
     )
     return hull, wheel
@@ -111,7 +109,7 @@ class SlimCar(Car):
         self.particles = deque(maxlen=30)
 
     def _joint(self, wheel: Any, place: tuple[float, float]) -> Any:
-        return revoluteJointDef(
+        return b2RevoluteJointDef(
             bodyA=self.hull,
             bodyB=wheel,
             localAnchorA=place,
