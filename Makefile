@@ -6,8 +6,9 @@ STAMP := $(VENV)/.installed
 DEMO := exp_dir/quick
 BENCHMARKS := carracing data vision closed_loop dream
 
-# One thread a process unless a script asks for more: workers are what fills the cores.
 export PYTHONUNBUFFERED := 1
+# Threads that wait give their core away: on a busy machine torch is else several times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup demo test check format bench clean
 
