@@ -46,6 +46,8 @@ class PipelineConfig:
     """rollouts that each further round adds: the current controller with noise, and some random ones"""
     seq_len: int = 1000
     """longest rollout, in env steps"""
+    action_repeat: int = 1
+    """simulator steps for which an action is held: more of the track for each frame that V and M must see"""
     vae_preset: str = "quick"
     """preset of trainvae.py"""
     mdrnn_preset: str = "quick"
@@ -68,6 +70,8 @@ class PipelineConfig:
     """candidates in a generation"""
     n_samples: int = 4
     """real tracks for each candidate"""
+    patience: int = 100
+    """a training episode is given up after this many decisions without a new tile"""
     polish_sigma: float = 0.05
     """first standard deviation in the real environment, around the best controller so far"""
     validation_episodes: int = 16
@@ -152,7 +156,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     seed = ["--seed", str(config.seed)]
     rollouts = config.rollouts + (number - 1) * config.rollouts_per_round
     collect = ["data/generation_script.py", "--rollouts", str(rollouts), "--rootdir", dataset, *seed]
-    collect += ["--env", config.env, "--seq-len", str(config.seq_len), *_workers(config, "--threads")]
+    collect += ["--env", config.env, "--action-repeat", str(config.action_repeat)]
+    collect += ["--seq-len", str(config.seq_len), *_workers(config, "--threads")]
     collect += ["--policy", "mixed", *logs] if number > 1 else ["--policy", "brown"]
     data = ["--dataset", dataset, *logs, *seed]
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
@@ -170,7 +175,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     is_last = number == config.rounds
     generations = str(config.last_generations if is_last else config.generations)
     real = ["--env", "real", "--generations", generations, "--n-samples", str(config.n_samples)]
-    real += ["--start", "best", "--sigma0", str(config.polish_sigma)]
+    real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
     return [
         ("collect", collect),
         ("V", vae + data),

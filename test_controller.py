@@ -101,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.slots,
             on_episodes=lambda episodes, _: progress.update(episodes),
         )
-    result = summarise(scores, seeds)
+    repeat = int(spec["options"].get("action_repeat", 1))
+    result = summarise(scores, seeds, repeat)
     print(describe(result, config))
     if config.json is not None:
         where = {"env": spec, "place": config.env, "controller": str(files.controller), "info": info}
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         env = envs.make(spec["name"], 1, **spec["options"])
         scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
         with num_threads(1):  # as the backends do: a drive filmed is the drive scored
-            count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS)
+            count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS // repeat)
         env.close()
         print(f"{count} frames of track {seeds[0]} in {path}")
 
@@ -154,9 +155,9 @@ def with_renderer(spec: dict[str, Any], renderer: str) -> dict[str, Any]:
     return {"name": spec["name"], "options": {**spec["options"], "renderer": renderer}}
 
 
-def summarise(scores: Scores, seeds: Sequence[int]) -> dict[str, Any]:
-    """Statistics of the returns of one controller."""
-    returns, lengths, finished = scores.returns[0], scores.lengths[0], scores.lap_finished[0]
+def summarise(scores: Scores, seeds: Sequence[int], action_repeat: int = 1) -> dict[str, Any]:
+    """Statistics of the returns of one controller; lengths are counted in steps of the simulator."""
+    returns, lengths, finished = scores.returns[0], scores.lengths[0] * action_repeat, scores.lap_finished[0]
     return {
         "mean": float(returns.mean()),
         "std": float(returns.std()),
