@@ -4,7 +4,8 @@ Without flags it drives the controller in exp_dir, or, where none has been train
 repository ships.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ import envs
 from data import trained
 from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker, Scores, play
-from envs.recording import film, picture
+from envs.recording import Scene, film, picture
 from utils import cli, seeding
 from utils.device import DeviceName, num_threads, pick
 from utils.errors import check
@@ -24,12 +25,13 @@ from utils.files import write_json
 from utils.parallel import BackendName, available_cores, open_backend
 from utils.progress import bar
 from utils.run_dir import RunDir
-from utils.video import write_video
+from utils.video import write_gif, write_video
 
 DEFAULT_LOGS = Path("exp_dir")
 SHIPPED = Path(__file__).resolve().parent / "pretrained" / "carracing"
 STAGES = ("controller", "controller-dream")
 FPS = 50
+GIF_FPS, GIF_FRAMES = 12.5, 150
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TestConfig:
     """how dreams run"""
     record: Annotated[tuple[()] | tuple[Path] | None, tyro.conf.arg(metavar="[FILE]")] = None
     """write a video of the first track: real frame, V's reconstruction, M's dream; to drive.mp4 in the run
-    directory, or to the FILE given"""
+    directory, or to the FILE given; a FILE.gif gets a small excerpt"""
     resync: int = 50
     """steps after which the dream in the video starts anew from the real drive"""
     json: Path | None = None
@@ -76,6 +78,8 @@ class TestConfig:
             f"--record: a video's name must end in .mp4; got {self.record}.",
         )
         check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+        for path in self.record or ():
+            check(path.suffix in (".mp4", ".gif"), f"--record writes .mp4 or .gif files, not {path}.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -112,9 +116,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         env = envs.make(spec["name"], 1, **spec["options"])
         scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
         with num_threads(1):  # as the backends do: a drive filmed is the drive scored
-            count = write_video(path, (picture(scene, config.resync) for scene in scenes), FPS // repeat)
+            count = write_film(path, scenes, config.resync, FPS / repeat)
         env.close()
         print(f"{count} frames of track {seeds[0]} in {path}")
+
+
+def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> int:
+    """Write the whole drive as mp4, or a small excerpt of its first part as GIF; return the number of pictures."""
+    if path.suffix != ".gif":
+        return write_video(path, (picture(scene, resync) for scene in scenes), fps)
+    stride = round(fps / GIF_FPS)
+    excerpt = itertools.islice(scenes, 0, stride * GIF_FRAMES, stride)
+    return write_gif(path, (picture(scene, resync, height=128) for scene in excerpt), fps / stride)
 
 
 def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:

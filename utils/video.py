@@ -1,4 +1,4 @@
-"""H.264 video files that play in browsers, and the labels on their pictures."""
+"""H.264 videos that play in browsers, GIFs that play in a README, and the labels on their pictures."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from utils.errors import check
 from utils.files import atomic_write
@@ -47,6 +48,22 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
 
     atomic_write(path, encode)
     return count
+
+
+def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    """Write an endless GIF of frames, uint8 (H, W, 3), each with 64 colours of its own; return their number.
+
+    Raises:
+        UserError: there are no frames.
+    """
+    pictures = [Image.fromarray(frame).quantize(64) for frame in frames]
+    check(pictures, f"there is not one frame to write into {path}.")
+    first, rest = pictures[0], pictures[1:]
+    delay = round(1000 / fps)
+    atomic_write(
+        path, lambda temp: first.save(temp, "gif", save_all=True, append_images=rest, duration=delay, loop=0)
+    )
+    return len(pictures)
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

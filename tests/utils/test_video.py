@@ -5,9 +5,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.errors import UserError
-from utils.video import panels, write_video
+from utils.video import panels, write_gif, write_video
 
 
 def decode(path: Path) -> list[np.ndarray]:
@@ -24,6 +25,18 @@ def test_a_video_has_the_frames_that_were_written(tmp_path: Path):
     assert read[0].shape == (34, 64, 3), "padded to even sizes"
     for got, frame in zip(read, frames, strict=True):
         assert abs(got[:32].mean() - frame.mean()) < 4
+
+
+def test_a_gif_plays_the_frames_that_were_written(tmp_path: Path):
+    frames = [np.full((16, 24, 3), (level, 0, 0), np.uint8) for level in (0, 100, 200)]
+    assert write_gif(tmp_path / "a.gif", iter(frames), fps=12.5) == 3
+    with Image.open(tmp_path / "a.gif") as gif:
+        for index, frame in enumerate(frames):
+            gif.seek(index)
+            assert gif.info["duration"] == 80
+            assert abs(np.asarray(gif.convert("RGB")).astype(int) - frame).max() < 8
+    with pytest.raises(UserError, match="not one frame"):
+        write_gif(tmp_path / "b.gif", [], fps=10)
 
 
 def test_a_video_that_breaks_off_leaves_the_old_file(tmp_path: Path):
