@@ -40,37 +40,37 @@ class PipelineConfig:
     """real environment"""
     rounds: int = 2
     """collect-train-evolve cycles; a finished run with a larger number goes on"""
-    rollouts: int = 200
+    rollouts: int = 150
     """random rollouts of the first round"""
     rollouts_per_round: int = 100
     """rollouts that each further round adds: the current controller with noise, and some random ones"""
-    seq_len: int = 1000
-    """longest rollout, in env steps"""
-    action_repeat: int = 1
+    seq_len: int = 334
+    """longest rollout, in decisions"""
+    action_repeat: int = 3
     """simulator steps for which an action is held: more of the track for each frame that V and M must see"""
     vae_preset: str = "quick"
     """preset of trainvae.py"""
     mdrnn_preset: str = "quick"
     """preset of trainmdrnn.py"""
-    vae_steps: int = 2000
+    vae_steps: int = 1500
     """updates of V in a round"""
-    mdrnn_steps: int = 2000
+    mdrnn_steps: int = 1500
     """updates of M in a round"""
-    dream_generations: int = 40
+    dream_generations: int = 30
     """generations in the dream, in each round"""
     dream_samples: int = 16
     """dreams for each candidate"""
-    horizon: int = 300
-    """steps of a dream: the longer it is, the more M errs and the more there is to exploit"""
-    generations: int = 20
+    horizon: int = 150
+    """decisions in a dream: the longer it is, the more M errs and the more there is to exploit"""
+    generations: int = 10
     """generations in the real environment, in each round but the last"""
-    last_generations: int = 60
+    last_generations: int = 200
     """generations in the real environment in the last round"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
     """real tracks for each candidate"""
-    patience: int = 100
+    patience: int = 40
     """a training episode is given up after this many decisions without a new tile"""
     polish_sigma: float = 0.05
     """first standard deviation in the real environment, around the best controller so far"""
@@ -98,15 +98,12 @@ class PipelineConfig:
 
 
 PRESETS = {
-    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3),
+    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3, last_generations=400),
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
-        rollouts=120,
         rollouts_per_round=60,
-        seq_len=600,
         vae_steps=1000,
-        mdrnn_steps=1200,
-        dream_generations=30,
+        mdrnn_steps=1000,
         generations=6,
         last_generations=20,
         n_samples=3,

@@ -30,11 +30,11 @@ def test_later_rounds_add_to_earlier_ones():
         step.name: step.command for step in plan(PipelineConfig(rounds=3, rollouts=50, rollouts_per_round=20))
     }
     assert [flag(steps[f"round {n}: collect"], "--rollouts") for n in (1, 2, 3)] == ["50", "70", "90"]
-    assert [flag(steps[f"round {n}: V"], "--max-steps") for n in (1, 2, 3)] == ["2000", "4000", "6000"]
+    assert [flag(steps[f"round {n}: V"], "--max-steps") for n in (1, 2, 3)] == ["1500", "3000", "4500"]
     assert flag(steps["round 1: collect"], "--policy") == "brown"
     assert flag(steps["round 3: collect"], "--policy") == "mixed"
     generations = [flag(steps[f"round {n}: C in the real environment"], "--generations") for n in (1, 2, 3)]
-    assert generations == ["20", "20", "60"]
+    assert generations == ["10", "10", "200"]
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
 
 
