@@ -13,7 +13,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; p
 h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { margin-top: 2.4rem; border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { background: var(--soft); }
+th:first-child, td:first-child, td.words { text-align: left; } td.words { white-space: normal; }
+th { background: var(--soft); }
 figure { margin: 1rem 0; } figcaption { font-size: .88rem; opacity: .8; }
 img, video { max-width: 100%; } img.pixels { image-rendering: pixelated; } video { width: 100%; background: #000; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
@@ -38,13 +39,9 @@ class Page:
         self._parts.append(f"<p{' class=lead' if lead else ''}>{html.escape(text)}</p>")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table; the first column is left-aligned, numbers are the caller's to format."""
-
-        def line(cells: Sequence[object], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-        body = "".join(line(row, "td") for row in rows)
-        self._parts.append(f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>")
+        """A table; numbers are the caller's to format, long texts wrap."""
+        body = "".join(_row(row, "td") for row in rows)
+        self._parts.append(f"<table><thead>{_row(head, 'th')}</thead><tbody>{body}</tbody></table>")
 
     def pictures(self, items: Sequence[tuple[bytes, str]]) -> None:
         """PNG pictures with their captions, side by side where the window is wide enough."""
@@ -76,6 +73,11 @@ class Page:
             f"<title>{html.escape(self._title)}</title><style>{STYLE}</style></head>"
         )
         atomic_write(path, f"{head}<body>{''.join(self._parts)}</body></html>\n".encode())
+
+
+def _row(cells: Sequence[object], tag: str) -> str:
+    texts = [html.escape(str(cell)) for cell in cells]
+    return "<tr>" + "".join(f"<{tag}{' class=words' * (len(t) > 40)}>{t}</{tag}>" for t in texts) + "</tr>"
 
 
 def _data_url(kind: str, content: bytes) -> str:

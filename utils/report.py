@@ -16,6 +16,8 @@ from utils.logger import read_metrics
 from utils.plots import Series, curve_png
 
 MAX_VIDEO_BYTES = 16 * 2**20
+DRAWN_HERE = ("kl_per_group", "learning_curve")
+"""Pictures of a stage that show what this page plots itself."""
 
 
 class Plot(NamedTuple):
@@ -49,15 +51,19 @@ STAGES: dict[str, tuple[str, list[Plot]]] = {
     "controller-dream": (
         "C in the dream",
         [
-            Plot("Return in the dream, and in the real environment", r"(mean|best|validation).*", "return"),
-            Plot("Step size", r"step_size", "sigma"),
+            Plot(
+                "Return in the dream, and in the real environment",
+                r"mean|best|validation_mean|validation_best",
+                "return",
+            ),
+            Plot("Step size and laps finished by the candidates", r"step_size|laps_finished", "sigma; share"),
         ],
     ),
     "controller": (
         "C in the real environment",
         [
-            Plot("Return", r"(mean|best|validation).*", "return"),
-            Plot("Step size", r"step_size", "sigma"),
+            Plot("Return", r"mean|best|validation_mean|validation_best", "return"),
+            Plot("Step size and laps finished by the candidates", r"step_size|laps_finished", "sigma; share"),
         ],
     ),
 }
@@ -138,6 +144,8 @@ def _stage(page: Page, folder: Path, title: str, plots: Sequence[Plot]) -> None:
     if figures:
         page.pictures(figures)
     for picture in sorted((folder / "pictures").glob("*.png")):
+        if picture.stem in DRAWN_HERE:
+            continue
         page.pictures([(picture.read_bytes(), picture.stem.replace("_", " ").replace("-", " "))])
     if (folder / "config.json").exists():
         page.details("configuration", (folder / "config.json").read_text())

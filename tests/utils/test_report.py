@@ -1,0 +1,61 @@
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.html import Page
+from utils.logger import Logger
+from utils.report import score_line, write_report
+from utils.run_dir import RunDir
+
+RESULT = {
+    "mean": 801.26,
+    "std": 99.5,
+    "median": 850.0,
+    "min": 12.0,
+    "max": 930.0,
+    "episodes": 100,
+    "laps_finished": 71,
+}
+
+
+def test_the_report_shows_what_is_there_and_nothing_else(tmp_path: Path):
+    run = RunDir(tmp_path, "vae").prepare()
+    with Logger(run) as logger:
+        for step in (10, 20):
+            logger.log(step, {"train/elbo": -100.0 / step, "validation/kl_group_0": 3.0, "note": "x"})
+        logger.image(20, "reconstructions", np.zeros((8, 8, 3), np.uint8))
+        logger.image(20, "kl_per_group", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "test-real.json").write_text(json.dumps(RESULT))
+    page = write_report(tmp_path).read_text()
+    assert "801.3 +- 99.5 over 100 held-out tracks" in page
+    assert "71 / 100" in page
+    assert page.count("data:image/png") == 3, (
+        "two plots and one picture; what the page plots itself is not repeated"
+    )
+    assert "M: the MDN-RNN" not in page
+    assert "plain VAE" not in page
+    assert "http" not in page, "nothing is fetched"
+
+
+def test_the_yardstick_stands_beside_the_nvae(tmp_path: Path):
+    for stage, mse in (("vae", 0.001), ("vae-plain", 0.002)):
+        RunDir(tmp_path, stage).prepare()
+        (tmp_path / stage / "quality.json").write_text(json.dumps({"arch": stage, "mse_road": mse}))
+    page = write_report(tmp_path).read_text()
+    assert "<td>mse road</td><td>0.001</td><td>0.002</td>" in page
+
+
+def test_what_a_page_is_given_is_escaped(tmp_path: Path):
+    page = Page("<script>")
+    page.table(["a"], [["<b>"]])
+    page.details("x", "a < b & c")
+    page.write(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert "a &lt; b &amp; c" in text
+
+
+def test_a_score_is_said_with_n_and_spread():
+    assert score_line(RESULT).startswith("801.3 +- 99.5 over 100 held-out tracks (median 850.0")
