@@ -5,77 +5,47 @@ distribution's mean and the best candidate drive fixed validation tracks in the 
 what is kept, and what --target-return is tested against. All is saved each generation: the same command goes on.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 import envs
 from data import trained
+from data.search import ControllerSearch, SearchConfig
 from envs.dream import DreamConfig
-from envs.evaluation import Place, PlayerMaker, play
-from envs.rollout import EpisodeStats
+from envs.evaluation import Place, PlayerMaker
 from models.controller import LinearController
-from utils import cli, plots, seeding
-from utils.checkpoint import load_state, save_state
+from utils import cli, plots
+from utils.checkpoint import load_state
 from utils.device import DeviceName, pick
 from utils.errors import check
-from utils.evolution import Evolution, finite_fitness
 from utils.files import write_json
 from utils.logger import Logger, read_metrics
-from utils.parallel import Backend, BackendName, available_cores, open_backend
-from utils.progress import bar
+from utils.parallel import BackendName, available_cores, open_backend
 from utils.run_dir import RunDir
 
 STAGES: dict[Place, str] = {"real": "controller", "dream": "controller-dream"}
 
 
 @dataclass(frozen=True)
-class ControllerConfig:
-    """How C is evolved."""
+class ControllerConfig(SearchConfig):
+    """Everything that stage C can be told."""
 
     logs: cli.LogsArg = Path("exp_dir")
     """run directory; V and M are read from it, C goes to its controller/ or controller-dream/"""
-    env: Place = "real"
-    """where candidates are tried: in the real environment or in the dream"""
-    n_samples: int = 4
-    """tracks that each candidate drives in a generation"""
-    pop_size: int = 32
-    """candidates in a generation"""
-    generations: int = 300
-    """stop after this many"""
-    max_hours: float | None = None
-    """stop after this much time, over all restarts"""
-    target_return: float | None = None
-    """stop when the validation score reaches this"""
-    sigma0: float = 0.1
-    """first standard deviation of the candidates"""
     start: Literal["zero", "best"] = "zero"
     """first mean: zeros, or the best on validation of the controllers that the run directory holds"""
-    patience: int = 100
-    """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
-    validate_every: int = 5
-    """generations between two validations"""
-    validation_episodes: int = 16
-    """fixed tracks of a validation"""
     dream: DreamConfig = field(default_factory=DreamConfig)
     """how dreams run"""
     max_workers: int | None = None
     """worker processes, one a core by default; results do not depend on it"""
     backend: BackendName = "process"
     """worker processes, or all in this one"""
-    slots: int | None = None
-    """episodes that a worker plays side by side; chosen by the number of episodes by default"""
     device: DeviceName = "cpu"
     """where V and M run; a GPU pays off for large dreams with --backend serial"""
-    seed: int = 0
-    """seed of candidates and training tracks"""
-    display: bool = False
-    """a progress bar, and a line for every generation"""
     fresh: bool = False
     """start over: remove what an earlier evolution left"""
     dry_run: bool = False
@@ -83,25 +53,9 @@ class ControllerConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        names = ("n_samples", "generations", "validate_every", "validation_episodes", "sigma0", "patience")
-        optional = ("max_workers", "slots", "max_hours")
-        for name in (*names, *(name for name in optional if getattr(self, name) is not None)):
-            value = getattr(self, name)
-            check(value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
-        check(
-            self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
-        )
-        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
-
-    def train_seeds(self, generation: int) -> list[int]:
-        """Tracks of a generation, the same for all its candidates."""
-        count = self.n_samples
-        first = seeding.derive(self.seed, "tracks", generation) % (seeding.SPAN - count)
-        return seeding.track_seeds("train", first, count)
-
-    def validation_seeds(self) -> list[int]:
-        """The fixed validation tracks."""
-        return seeding.track_seeds("validation", 0, self.validation_episodes)
+        super().__post_init__()
+        workers = self.max_workers
+        check(workers is None or workers > 0, f"--max-workers must be positive; got {workers}.")
 
 
 PRESETS = {
@@ -109,180 +63,6 @@ PRESETS = {
     "quick": ControllerConfig(pop_size=16, n_samples=2, generations=40, validation_episodes=8),
     "tiny": ControllerConfig(pop_size=4, n_samples=1, generations=2, validation_episodes=2, max_workers=2),
 }
-
-
-class ControllerTraining:
-    """One evolution: its state, and the loop.
-
-    Args:
-        config: flags.
-        run: the stage's folder.
-        world: V and M.
-        controller: what the parameters mean.
-        backend: whose workers are players.
-    """
-
-    def __init__(
-        self,
-        config: ControllerConfig,
-        run: RunDir,
-        world: trained.Trained,
-        controller: LinearController,
-        backend: Backend[Any, EpisodeStats],
-    ) -> None:
-        self.config, self.run, self.world = config, run, world
-        self.controller, self.backend = controller, backend
-        self.evolution = self._evolution(np.zeros(controller.num_params))
-        self.best_score = -np.inf
-        self.best_params = np.zeros(controller.num_params, np.float32)
-        self.seconds = 0.0
-        self.is_started = False
-
-    def _evolution(self, start: np.ndarray) -> Evolution:
-        config = self.config
-        seed = seeding.derive(config.seed, "candidates")
-        return Evolution(start, config.sigma0, config.pop_size, seed)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; validate the best again if the validation tracks are others now."""
-        self.evolution.restore(state["evolution"])
-        self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
-        self.seconds, self.is_started = state["seconds"], True
-        if state["validation_episodes"] != self.config.validation_episodes:
-            self.best_score = float(self._validate([self.best_params])[0])
-
-    def start(self, means: Sequence[np.ndarray], logger: Logger) -> None:
-        """Validate the possible first means, and begin at the best."""
-        began = time.monotonic()
-        scores = self._validate(means)
-        self.seconds = time.monotonic() - began
-        best = int(np.argmax(scores))
-        self.evolution = self._evolution(means[best])
-        self._keep_best(means, scores)
-        row = {"validation_mean": float(scores[best]), "best_validation": self.best_score}
-        logger.log(0, row | {"seconds": self.seconds})
-        self._save()
-
-    def reason_to_stop(self) -> str | None:
-        """Why there is nothing (more) to do, and how to go on."""
-        config = self.config
-        if config.target_return is not None and self.best_score >= config.target_return:
-            return f"the validation score {self.best_score:.1f} has reached --target-return"
-        if self.evolution.generation >= config.generations:
-            return f"{self.evolution.generation} generations are done; go on with a larger --generations"
-        if config.max_hours is not None and self.seconds >= config.max_hours * 3600:
-            return f"{self.seconds / 3600:.2f} hours are spent; go on with a larger --max-hours"
-        return None
-
-    def evolve(self, logger: Logger) -> str:
-        """Generations until there is a reason to stop, which is returned."""
-        config = self.config
-        episodes = config.pop_size * config.n_samples
-        done = self.evolution.generation * episodes
-        progress = (
-            bar(config.generations * episodes, "evolve", "episodes", initial=done) if config.display else None
-        )
-        first, began = self.evolution.generation, time.monotonic()
-        while (reason := self.reason_to_stop()) is None:
-            row = self._generation(progress)
-            logger.log(self.evolution.generation, row)
-            self._save()
-            spent = (time.monotonic() - began) / (self.evolution.generation - first)
-            line = self._line(row, spent)
-            if progress is not None:
-                progress.write(line)
-            elif "validation_mean" in row:
-                print(line, flush=True)
-        if progress is not None:
-            progress.close()
-        return reason
-
-    def _generation(self, progress: Any | None) -> dict[str, float]:
-        config, began = self.config, time.monotonic()
-        # ask
-        candidates = self.evolution.ask()
-        # evaluate
-        scores = play(
-            self.backend,
-            config.env,
-            candidates,
-            config.train_seeds(self.evolution.generation),
-            config.slots,
-            config.patience if config.env == "real" else None,
-            on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
-        )
-        fitness = finite_fitness(scores.returns.mean(axis=1))
-        rate = scores.lengths.sum() / (time.monotonic() - began)
-        # tell
-        self.evolution.tell(fitness)
-        row = {
-            "best": float(fitness.max()),
-            "mean": float(fitness.mean()),
-            "worst": float(fitness.min()),
-            "step_size": self.evolution.step_size,
-            "laps_finished": float(scores.lap_finished.mean()),
-            "frames": int(scores.lengths.sum()),
-        }
-        # validate
-        generation = self.evolution.generation
-        if generation % config.validate_every == 0 or generation == config.generations:
-            rows = [self.evolution.mean, candidates[int(np.argmax(fitness))]]
-            validation = self._validate(rows)
-            self._keep_best(rows, validation)
-            row |= {"validation_mean": float(validation[0]), "validation_best": float(validation[1])}
-        self.seconds += time.monotonic() - began
-        times = {"frames_per_s": float(rate), "seconds": self.seconds}
-        return row | {"best_validation": self.best_score} | times
-
-    def _validate(self, params: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean returns of controllers on the validation tracks, in the real environment."""
-        scores = play(
-            self.backend, "real", np.stack(params), self.config.validation_seeds(), self.config.slots
-        )
-        return np.nan_to_num(scores.returns.mean(axis=1), nan=-np.inf)
-
-    def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
-        best = int(np.argmax(scores))
-        if scores[best] > self.best_score or not self.is_started:
-            self.best_score, self.best_params = float(scores[best]), params[best].astype(np.float32)
-            self.is_started = True
-            self._write(self.run.best, self.best_params, self.best_score)
-
-    def _save(self) -> None:
-        """The mean as latest, then everything that the next generation depends on."""
-        self._write(self.run.latest, self.evolution.mean, None)
-        state = {
-            "evolution": self.evolution.state(),
-            "best_score": self.best_score,
-            "best_params": torch.from_numpy(self.best_params.copy()),
-            "seconds": self.seconds,
-            "validation_episodes": self.config.validation_episodes,
-            "fingerprints": self.world.fingerprints,
-        }
-        save_state(self.run.state, state)
-
-    def _write(self, path: Path, params: np.ndarray, score: float | None) -> None:
-        info = {
-            "env": self.world.env_spec,
-            "evolved_in": self.config.env,
-            "generation": self.evolution.generation,
-            "validation_return": score,
-            "validation_episodes": self.config.validation_episodes,
-            **self.world.fingerprints,
-        }
-        trained.save_controller(path, self.controller, params, info)
-
-    def _line(self, row: dict[str, float], seconds_each: float) -> str:
-        config, generation = self.config, self.evolution.generation
-        left = (config.generations - generation) * seconds_each
-        if config.max_hours is not None:
-            left = max(0.0, min(left, config.max_hours * 3600 - self.seconds))
-        validation = f"{row['validation_mean']:7.1f}" if "validation_mean" in row else "      -"
-        return (
-            f"generation {generation:4d}/{config.generations}  best {row['best']:7.1f}  mean {row['mean']:7.1f}"
-            f"  validation {validation} (kept {self.best_score:.1f})  step size {row['step_size']:.4f}"
-            f"  {row['frames_per_s']:,.0f} frames/s  time left {int(left // 3600)}:{int(left % 3600 // 60):02d} h"
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -303,19 +83,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     prepare(config, run, goes_on=state is not None)
     maker = PlayerMaker(world.world_model, world.env_spec, starts, config.dream)
     with open_backend(config.backend, maker, config.max_workers or available_cores()) as backend:
-        training = ControllerTraining(config, run, world, controller, backend)
+        search = ControllerSearch(config, run, world, controller, backend)
         if state is not None:
-            training.restore(state)
-        with Logger(run, resume_step=None if state is None else training.evolution.generation) as logger:
+            search.restore(state)
+        with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
             if state is None:
-                training.start(means, logger)
+                search.start(means, logger)
             try:
-                reason = training.evolve(logger)
+                reason = search.evolve(logger)
             finally:
                 draw_curve(run)
     print(
         f"{run.path}: {reason}, or start over with --fresh.\n"
-        f"best validation return {training.best_score:.1f} (mean of {config.validation_episodes} tracks), kept in "
+        f"best validation return {search.best_score:.1f} (mean of {config.validation_episodes} tracks), kept in "
         f"{run.best}"
     )
 
