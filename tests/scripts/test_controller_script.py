@@ -12,6 +12,7 @@ import envs
 import test_controller
 import traincontroller
 from data.trained import load_controller, load_world_model, run_files
+from envs.evaluation import Scores
 from envs.recording import film
 from tests.scripts.tiny_run import ENV_SPEC, HIDDEN, LATENT, make_run
 from utils import cli
@@ -72,6 +73,13 @@ def test_scores_are_written_and_do_not_depend_on_the_workers(
     assert f"{returns.mean():.1f} +- {returns.std():.1f} over 5 episodes" in out
     run(logs, "--episodes", "2", "--seed", "3", "--json", str(tmp_path / "c.json"))
     assert json.loads((tmp_path / "c.json").read_text())["seeds"] == [2 * SPAN + 3, 2 * SPAN + 4]
+
+
+def test_a_lap_is_counted_in_steps_of_the_simulator():
+    scores = Scores(np.array([[900.0, 800.0]]), np.array([[250, 333]]), np.array([[True, False]]))
+    result = test_controller.summarise(scores, [0, 1], action_repeat=3)
+    assert result["lengths"] == [750, 999]
+    assert result["steps_per_lap"] == 750
 
 
 def test_final_scores_are_taken_with_gymnasiums_renderer(logs: Path, capsys: pytest.CaptureFixture[str]):
