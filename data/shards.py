@@ -3,7 +3,7 @@
 A shard is a group `episodes/<id>` for each episode with the datasets of `Episode`; `obs` is cut into chunks of 16
 frames, gzip-compressed (any HDF5 tool reads them). The file is built in memory, already compressed, and reaches the
 disk as one atomic write: a full disk or a kill leaves no broken shard. Behind HDF5's own bytes stands a seal, a mark
-and the CRC-32 of all before it, checked before HDF5 parses anything: libhdf5 reads many a flipped bit as another value.
+and the CRC-32 of all before it, checked before HDF5 parses anything: libhdf5 reads many flipped bits as other values.
 """
 
 import json
