@@ -1,4 +1,4 @@
-"""CarRacing's frames at any size, some hundred times faster than gymnasium draws them, and close to its pixels.
+"""CarRacing's frames at any size, tens of times faster than gymnasium draws them, and close to its pixels.
 
 `begin` paints the track once; `draw` is one warp of that picture, the car's sprites and the strip's bars. The three
 parts live in carracing_texture.py, carracing_car.py and carracing_hud.py; docs/rendering.md shows how close it comes.

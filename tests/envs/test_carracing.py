@@ -21,7 +21,7 @@ IDS = ["CarRacing-v2", "WorldModels/CarRacing-v3"]
 
 
 class Blind(Reference):
-    """gymnasium's env without the drawing, which takes 98 % of its time."""
+    """gymnasium's env without the drawing, which takes 99 % of its time."""
 
     def _render(self, mode: str) -> Any:
         return None
