@@ -21,10 +21,13 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f"{path.name}{TEMP_MARK}{os.getpid()}")
     try:
+        temp.touch()
+        mode = temp.stat().st_mode
         if callable(content):
             content(temp)
         else:
             temp.write_bytes(content)
+        temp.chmod(mode)  # safetensors makes its files the owner's alone
         with temp.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temp, path)

@@ -17,6 +17,8 @@ def test_round_trip(tmp_path):
     assert again[:2] == MODEL[:2]
     assert again.info == MODEL.info
     assert torch.equal(again.weights["w"], MODEL.weights["w"])
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode, "others may read it, as any file"
     before = fingerprint(path)
     save_checkpoint(path, MODEL._replace(weights={"w": torch.zeros(1)}))
     assert fingerprint(path) != before
