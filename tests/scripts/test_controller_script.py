@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import envs
 import test_controller
@@ -107,6 +108,14 @@ def test_a_recorded_drive_has_a_frame_for_every_moment(logs: Path, tmp_path: Pat
     assert len(frames) == length + 1
     assert frames[0].shape[0] > 300
     assert frames[0].shape[1] > 3 * 300
+
+
+def test_a_gif_gets_a_small_excerpt(logs: Path, tmp_path: Path):
+    path = tmp_path / "film.gif"
+    run(logs, "--episodes", "1", "--record", str(path))
+    with Image.open(path) as gif:
+        assert 1 < getattr(gif, "n_frames", 1) <= test_controller.GIF_FRAMES
+        assert gif.height < 250
 
 
 def test_the_dream_in_a_film_is_open_loop_and_synchronised_again(logs: Path):
