@@ -3,6 +3,7 @@
 Axes: b batch, c channel, h height, w width, z latent.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -66,8 +67,8 @@ class VisionModel(nn.Module, ABC):
         return self.decode(self.encode(frames)[0])
 
     def for_inference(self) -> Self:
-        """The model, or a faster copy of it that computes the same but can be neither trained nor saved."""
-        return self.eval()
+        """A copy, faster where it can be, that computes the same but is neither to be trained nor saved."""
+        return copy.deepcopy(self).eval().requires_grad_(False)
 
     def to_checkpoint(self, info: Mapping[str, Any] | None = None) -> Checkpoint:
         """This model as a checkpoint: config and weights, on the CPU, with the given info."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from models.mdnrnn import MDNRNN, Carry, Prediction
-from models.nvae.fold import folded
 from models.vision import VisionModel
 from utils.errors import check
 
@@ -18,7 +17,7 @@ class WorldModel:
     """V and M in evaluation mode, with no gradients.
 
     Args:
-        v: the vision model; a copy is used, its batch norms folded away.
+        v: the vision model; a copy made for inference is used.
         m: the memory model, which is moved to the device.
         device: where both run; the CPU by default.
 
@@ -33,7 +32,7 @@ class WorldModel:
             "train M again on this V (trainmdrnn.py --fresh).",
         )
         self.device = torch.device(device)
-        self.v = folded(v).to(self.device)
+        self.v = v.for_inference().to(self.device)
         self.m = m.to(self.device).eval()
         self.latent_size = m.config.latent_size
         self.hidden_size = m.config.hidden_size
