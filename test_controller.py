@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_json(config.json, result | where)
     if config.record is not None:
         path = config.record[0] if config.record else root / "drive.mp4"
-        env = envs.make(spec["name"], 1, **spec["options"])
+        env = envs.make_from(spec, 1)
         scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
         with num_threads(1):  # as the backends do: a drive filmed is the drive scored
             count = write_film(path, scenes, config.resync, FPS / repeat)

@@ -102,9 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def make_controller(world: trained.Trained) -> LinearController:
     """C for the real env's actions."""
-    env = envs.make(world.env_spec["name"], 1, **world.env_spec["options"])
-    box: Any = env.single_action_space
-    env.close()
+    box = envs.action_space(world.env_spec)
     return LinearController(world.world_model.feature_size, box.low, box.high)
 
 

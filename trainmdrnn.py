@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 
 import envs
 from data.episodes import EpisodeStore
@@ -121,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick(config.device)
     latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
     mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
-    model.set_statistics(mean, std, reward_scale(latents))
+    model.set_statistics(mean, std, latents.reward_std("train"))
     train, held_out = (
         SequenceSet(latents, split, config.seq_len, config.fit.batch_size, config.fit.seed, device)
         for split in ("train", "validation")
@@ -231,13 +230,6 @@ def check_same_vision(run: RunDir, vision_mark: str, done: int, total_steps: int
     print(f"V has changed since M was trained; M goes on from step {done} with the new latents.", flush=True)
 
 
-def reward_scale(latents: LatentStore) -> float:
-    """Deviation of the rewards of ordinary training steps; the fall off the map would drown it."""
-    parts = [slice(latents.offsets[e], latents.offsets[e + 1] - 1) for e in latents.episodes("train")]
-    rewards = np.concatenate([latents.rewards[part][~latents.terminated[part]] for part in parts])
-    return float(rewards.std(dtype=np.float64)) if len(rewards) else 1.0
-
-
 def spread_indices(available: int, wanted: int) -> list[int]:
     """Up to `wanted` of the numbers below `available`, evenly spread."""
     return np.unique(np.linspace(0, available - 1, min(wanted, available)).astype(int)).tolist()
@@ -268,18 +260,10 @@ def keep_starts(
     memory = build(load_checkpoint(run.best, "mdnrnn"))
     assert isinstance(memory, MDNRNN)
     world_model = WorldModel(vision, memory, next(vision.parameters()).device)
-    starts = draw_starts(latents, world_model, action_bounds(info["env"]), NUM_STARTS, config.fit.seed)
+    box = envs.action_space(info["env"])
+    starts = draw_starts(latents, world_model, (box.low, box.high), NUM_STARTS, config.fit.seed)
     checkpoint: Checkpoint = starts.to_checkpoint({**info, "memory": fingerprint(run.best)})
     save_checkpoint(run.path / "starts.safetensors", checkpoint)
-
-
-def action_bounds(env_spec: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high of the actions of the env that a dataset was collected in."""
-    env = envs.make(env_spec["name"], 1, **env_spec["options"])
-    box = env.single_action_space
-    env.close()
-    assert isinstance(box, Box)
-    return box.low, box.high
 
 
 def report(run: RunDir, held_out: SequenceSet) -> None:

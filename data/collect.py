@@ -147,7 +147,7 @@ class Collector:
         seed = self.config.header.seed
         padded = ids + [0] * (SLICE - len(ids))
         policy.reset([seeding.rng(seed, "policy", i) for i in padded])
-        view.live = np.zeros(SLICE, bool)
+        view.retire(np.ones(SLICE, bool))
         seeds = [track_seed(seed, i) for i in padded]
         obs, _ = view.reset(seed=seeds, options={"reset_mask": np.arange(SLICE) < len(ids)})
         return self._record(view, policy, policy_name, obs, ids, seeds, writer)
@@ -201,7 +201,7 @@ def make_env(spec: dict[str, Any], num_envs: int) -> SlotEnv:
     Raises:
         UserError: there is no such env, or it has no frames or no bounded vector of actions.
     """
-    env = envs.make(spec["name"], num_envs, **spec["options"])
+    env = envs.make_from(spec, num_envs)
     shape = env.single_observation_space.shape or ()
     check(len(shape) == 3 and shape[2] == 3, f"{spec['name']} emits no frames (H, W, 3), but {shape}.")
     check(isinstance(env.single_action_space, Box), f"{spec['name']} takes no vector of actions.")

@@ -105,9 +105,13 @@ class LatentStore:
         return mean.astype(np.float32), std.astype(np.float32)
 
     def reward_std(self, split: Split = "train") -> float:
-        """Standard deviation of the rewards of a split's steps."""
-        spans = [self.rewards[self.offsets[e] : self.offsets[e + 1] - 1] for e in self.episodes(split)]
-        return float(np.concatenate(spans).std(dtype=np.float64))
+        """Standard deviation of the rewards of a split's steps, 1 where there are none.
+
+        Terminated steps are left out: the fall off the map (-100) would drown all others.
+        """
+        parts = [slice(self.offsets[e], self.offsets[e + 1] - 1) for e in self.episodes(split)]
+        rewards = np.concatenate([self.rewards[part][~self.terminated[part]] for part in parts])
+        return float(rewards.std(dtype=np.float64)) if len(rewards) else 1.0
 
 
 def load_or_encode(

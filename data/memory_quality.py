@@ -63,13 +63,8 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
         said, there = (prediction.termination_logit > 0) & mask, batch.terminated & mask
         counts += [float(flag.sum()) for flag in (said & there, said, there)]
     terms = {name: value / max(1, num_steps) for name, value in sums.items()}
-    loss = (
-        terms["nll"]
-        + model.config.reward_weight * terms["reward"]
-        + model.config.termination_weight * terms["termination"]
-    )
     return {
-        "loss": loss,
+        "loss": model.weigh(terms),
         **terms,
         "reward_r2": single.value(),
         "reward_r2_10": spans.value(),

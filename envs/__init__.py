@@ -7,9 +7,11 @@ asked for. The dream's names point into data/dreams.py, where a run directory be
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+from gymnasium.spaces import Box
 
 from utils.errors import UserError
 
@@ -50,6 +52,25 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
         raise UserError(f"there is no env {name!r}; take one of {', '.join(NAMES)}.")
     module, function, defaults = _TABLE[name]
     return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
+
+
+def make_from(spec: Mapping[str, Any], num_envs: int) -> SlotEnv:
+    """Make the env that a dataset or a checkpoint describes: {"name": ..., "options": {...}}."""
+    return make(spec["name"], num_envs, **spec["options"])
+
+
+def action_space(spec: Mapping[str, Any]) -> Box:
+    """The actions of the env of a spec.
+
+    Raises:
+        UserError: they are no bounded vector.
+    """
+    env = make_from(spec, 1)
+    space = env.single_action_space
+    env.close()
+    if not isinstance(space, Box):
+        raise UserError(f"{spec['name']} takes no vector of actions.")
+    return space
 
 
 def _from_elsewhere(module: str, function: str) -> Any:

@@ -95,7 +95,7 @@ class Player:
             check(maker.starts is not None, "the dream needs start states; run trainmdrnn.py again.")
             assert maker.starts is not None
             return DreamEnv(maker.world_model, maker.starts, num_envs, maker.dream)
-        frames = envs.make(maker.env_spec["name"], num_envs, **maker.env_spec["options"])
+        frames = envs.make_from(maker.env_spec, num_envs)
         return LatentEnv(frames, maker.world_model)
 
 

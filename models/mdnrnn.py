@@ -11,8 +11,9 @@ Axes: b batch, t time, k component, z latent, d hidden, a action.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from models.mixture import Mixture
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError, check
 
+Number = TypeVar("Number", float, Tensor)
 Carry = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (b, d)."""
 
@@ -199,13 +201,12 @@ class MDNRNN(nn.Module):
         mask = batch.mask.float()
         terms = self.loss_terms(prediction, batch)
         terms = {name: (value * mask).sum() / mask.sum() for name, value in terms.items()}
-        config = self.config
-        loss = (
-            terms["nll"]
-            + config.reward_weight * terms["reward"]
-            + config.termination_weight * terms["termination"]
-        )
-        return loss, {name: value.detach() for name, value in terms.items()}
+        return self.weigh(terms), {name: value.detach() for name, value in terms.items()}
+
+    def weigh(self, terms: Mapping[str, Number]) -> Number:
+        """The weighted sum of the three losses."""
+        rest = self.config.reward_weight * terms["reward"]
+        return terms["nll"] + rest + self.config.termination_weight * terms["termination"]
 
     def loss_terms(self, prediction: Prediction, batch: SequenceBatch) -> dict[str, Tensor]:
         """The three losses step by step, each (b, t)."""

@@ -63,10 +63,6 @@ class Mixture(NamedTuple):
         sigma = torch.exp(self._pick(self.log_sigma, chosen))
         return self._pick(self.mu, chosen) + math.sqrt(temperature) * sigma * normal
 
-    def mean(self) -> Tensor:
-        """The mean over all components, (..., Z)."""
-        return (torch.softmax(self.logits, -1).unsqueeze(-1) * self.mu).sum(-2)
-
     @staticmethod
     def _pick(values: Tensor, component: Tensor) -> Tensor:
         index = component[..., None, None].expand(*component.shape, 1, values.shape[-1])

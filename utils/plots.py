@@ -57,10 +57,3 @@ def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str] | None = None, 
             band = np.concatenate([margin, band], axis=1)
         bands.append(band)
     return np.concatenate(bands, axis=0)
-
-
-def save_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) as PNG, atomically."""
-    ok, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    assert ok
-    atomic_write(path, png.tobytes())

@@ -71,5 +71,7 @@ def test_moments_are_those_of_the_training_split(tmp_path: Path):
     t = np.concatenate([np.arange(store.lengths[i] + 1) for i in store.ids("train")])
     mean, std = latents.moments()
     assert (mean[0], std[0]) == pytest.approx((t.mean(), t.std()), rel=1e-5)
-    rewards = np.concatenate([store.episode(i).rewards for i in store.ids("train")])
+    episodes = list(store.episodes(store.ids("train")))
+    rewards = np.concatenate([episode.rewards[~episode.terminated] for episode in episodes])
+    assert any(episode.terminated.any() for episode in episodes)
     assert latents.reward_std() == pytest.approx(rewards.std(), rel=1e-5)
