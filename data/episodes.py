@@ -49,7 +49,8 @@ def split_of(seed: int, episode_id: int) -> Split:
     """The split of an episode: eight of ten ids train, one validates, one tests."""
     order = seeding.rng(seed, "split", episode_id // BLOCK).permutation(BLOCK)
     place = int(order[episode_id % BLOCK])
-    return {0: "validation", 1: "test"}.get(place, "train")  # type: ignore[return-value]
+    held_out: dict[int, Split] = {0: "validation", 1: "test"}
+    return held_out.get(place, "train")
 
 
 @dataclass(frozen=True)

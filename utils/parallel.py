@@ -208,10 +208,9 @@ class ProcessBackend(_MapInOrder[Task, Result]):
     def _ready(self) -> list[WorkerProcess]:
         """Workers that have something to say, are dead, or were silent for too long (those are killed)."""
         busy = [worker for worker in self._workers if not worker.is_idle]
-        handles = {worker.connection: worker for worker in busy}
-        sentinels = {worker.sentinel: worker for worker in busy}
-        spoken = wait([*handles, *sentinels], timeout=TICK_S)
-        ready = [handles[thing] if thing in handles else sentinels[thing] for thing in spoken]  # type: ignore[index]
+        handles: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
+        handles |= {worker.sentinel: worker for worker in busy}
+        ready = [handles[spoken] for spoken in wait(list(handles), timeout=TICK_S)]
         now = time.monotonic()
         for worker in busy:
             if now - worker.busy_since > self._timeout_s and worker not in ready:
