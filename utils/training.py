@@ -225,7 +225,10 @@ def _update(
     with torch.autocast(device_type, dtype=torch.bfloat16, enabled=amp):
         loss, metrics = model.loss(batch, done)
     if not torch.isfinite(loss):
-        torch.save(batch, run.path / "bad_batch.pt")
+        plain = (
+            batch._asdict() if hasattr(batch, "_asdict") else batch
+        )  # a class of ours would not load safely
+        torch.save(plain, run.path / "bad_batch.pt")
         raise UserError(
             f"the loss became {loss.item()} at step {state.step}; the batch is kept as "
             f"{run.path / 'bad_batch.pt'}. Lower --learning-rate and run again."

@@ -1,5 +1,6 @@
 import json
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -92,6 +93,17 @@ def test_nan_stops_and_keeps_the_batch(tmp_path):
         train(tmp_path, 10, batches=poisoned)
     x, _ = torch.load(tmp_path / "run/line/bad_batch.pt", weights_only=True)
     assert x.isnan().all()
+
+
+def test_the_bad_batch_is_plain_data_even_if_it_has_names(tmp_path):
+    class Pair(NamedTuple):
+        x: torch.Tensor
+        y: torch.Tensor
+
+    with pytest.raises(UserError, match="bad_batch"):
+        train(tmp_path, 10, batches=lambda step: Pair(*(part * math.nan for part in batch_at(step))))
+    kept = torch.load(tmp_path / "run/line/bad_batch.pt", weights_only=True)
+    assert list(kept) == ["x", "y"]
 
 
 def test_absurd_gradients_are_skipped_and_counted(tmp_path):
