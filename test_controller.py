@@ -159,7 +159,8 @@ def warn_of_other_models(info: dict[str, Any], world: trained.Trained) -> None:
 
 def with_renderer(spec: dict[str, Any], renderer: str) -> dict[str, Any]:
     """The env spec, drawn by that renderer if it is a CarRacing."""
-    if "CarRacing" not in spec["name"] or spec["name"].startswith("Dream"):
+    name = spec["name"].lower()  # "carracing" is an alias
+    if "carracing" not in name or name.startswith("dream"):
         return spec
     return {"name": spec["name"], "options": {**spec["options"], "renderer": renderer}}
 

@@ -88,6 +88,10 @@ def test_final_scores_are_taken_with_gymnasiums_renderer(logs: Path, capsys: pyt
     assert test_controller.TestConfig().episodes == 100
     spec = test_controller.with_renderer(ENV_SPEC, "gymnasium")
     assert spec["options"] == {**ENV_SPEC["options"], "renderer": "gymnasium"}
+    alias = test_controller.with_renderer({"name": "carracing", "options": {}}, "gymnasium")
+    assert alias["options"] == {"renderer": "gymnasium"}
+    dream = {"name": "DreamCarRacing-v2", "options": {"logs": "x"}}
+    assert test_controller.with_renderer(dream, "gymnasium") == dream
     test_controller.main(["--logs", str(logs), "--episodes", "1", "--backend", "serial"])
     assert "gymnasium renderer" in capsys.readouterr().out
 
