@@ -185,17 +185,13 @@ def fit(
             row = {f"train/{name}": float(value) / (state.step - since) for name, value in sums.items()}
             torch.manual_seed(seeding.derive(config.seed, "validate"))
             scores = validate(average)
-            if scores["loss"] < state.best_loss:
-                state.best_loss = scores["loss"]
-                save_checkpoint(run.best, make_checkpoint(average))
             lr = optimizer.param_groups[0]["lr"]
             row |= {f"validation/{name}": value for name, value in scores.items()}
             logger.log(state.step, row | {"lr": lr, "skipped": state.skipped, "seconds": state.seconds})
             progress.set_postfix(loss=f"{scores['loss']:.4g}")
             if on_eval is not None:
                 on_eval(average, state.step, logger)
-            save_checkpoint(run.latest, make_checkpoint(average))
-            _save(run, model, average, optimizer, state)
+            _save(run, model, average, optimizer, state, scores["loss"], make_checkpoint(average))
             sums.clear()
             since = state.step
     model.load_state_dict(average.state_dict())
@@ -274,8 +270,19 @@ def _to(batch: Any, device: torch.device) -> Any:
 
 
 def _save(
-    run: RunDir, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, state: _State
+    run: RunDir,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: _State,
+    loss: float,
+    checkpoint: Checkpoint,
 ) -> None:
+    """Keep the averaged model as best, if it is, and as latest; then what a restart goes on from."""
+    if loss < state.best_loss:
+        state.best_loss = loss
+        save_checkpoint(run.best, checkpoint)
+    save_checkpoint(run.latest, checkpoint)
     save_state(
         run.state,
         {
