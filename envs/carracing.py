@@ -122,10 +122,15 @@ class CarRacing(car_racing.CarRacing):
         """
         if self.car is None:
             raise ResetNeeded("call env.reset() before env.step().")
-        control = self._control(action)
+        return self.hold(self.control(action), self.config.action_repeat)
+
+    def hold(
+        self, control: tuple[float, float, float], ticks: int
+    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """What `step` returns after so many steps of the simulator with one (steering angle, gas, brake)."""
         return_ = 0.0
         terminated = lap_finished = False
-        for _ in range(self.config.action_repeat):
+        for _ in range(ticks):
             reward, terminated, lap_finished = self._tick(control)
             return_ += reward
             if terminated:
@@ -157,7 +162,7 @@ class CarRacing(car_racing.CarRacing):
             self._drive.publish()
         return super().render()  # type: ignore[return-value]
 
-    def _control(self, action: Any) -> tuple[float, float, float]:
+    def control(self, action: Any) -> tuple[float, float, float]:
         """The steering angle, gas and brake that an action asks for."""
         if not self.continuous:
             if not self.action_space.contains(action):
@@ -234,10 +239,13 @@ class CarRacingVec(SlotEnv):
         obs = np.empty((num, size, size, 3), np.uint8)
         reward, tiles = np.zeros(num), np.zeros(num)
         terminated, truncated, lap_finished = (np.zeros(num, bool) for _ in range(3))
+        ticks = np.minimum(self.config.action_repeat, self.config.max_steps - self._ticks[indices])
         for row, (slot, action) in enumerate(zip(indices.tolist(), actions.tolist())):
-            obs[row], reward[row], terminated[row], truncated[row], info = self._envs[slot].step(action)
+            env = self._envs[slot]
+            moved = env.hold(env.control(action), int(ticks[row]))
+            obs[row], reward[row], terminated[row], truncated[row], info = moved
             lap_finished[row], tiles[row] = info["lap_finished"], info["tiles"]
-        self._ticks[indices] += self.config.action_repeat
+        self._ticks[indices] += ticks
         truncated |= (self._ticks[indices] >= self.config.max_steps) & ~terminated
         return obs, reward, terminated, truncated, {"lap_finished": lap_finished, "tiles": tiles}
 
