@@ -22,7 +22,6 @@ from utils import cli, plots
 from utils.checkpoint import load_state
 from utils.device import DeviceName, pick
 from utils.errors import check
-from utils.files import write_json
 from utils.logger import Logger, read_metrics
 from utils.parallel import BackendName, available_cores, open_backend
 from utils.run_dir import RunDir
@@ -137,7 +136,7 @@ def prepare(config: ControllerConfig, run: RunDir, goes_on: bool) -> None:
         run.path.rename(aside)
         print(f"V or M has changed since {run.path} was evolved: it is now {aside}, and C starts over.")
     run.prepare(config.fresh)
-    write_json(run.config, cli.to_json(config))
+    run.write_config(cli.to_json(config))
 
 
 def draw_curve(run: RunDir) -> None:

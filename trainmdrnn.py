@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     total_steps = config.fit.total_steps(train.num_windows)
     done = finished_steps(run)
     check_same_vision(run, vision_mark, done, total_steps)
-    write_json(run.config, cli.to_json(config))
+    run.write_config(cli.to_json(config))
     info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
     spread = spread_indices(held_out.num_batches(), config.validation_batches)
     result = fit(

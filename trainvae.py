@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = pick(config.device)
     total_steps = config.fit.total_steps(len(train))
     done = finished_steps(run)
-    write_json(run.config, cli.to_json(config))
+    run.write_config(cli.to_json(config))
     info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
     result = fit(
         model=model,

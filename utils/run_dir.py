@@ -16,8 +16,13 @@ exp_dir/
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from utils.files import sweep_temp
+from utils.files import read_json, sweep_temp, write_json
+
+UNSAID = ("fresh", "dry-run", "display", "max-workers", "logs", "dataset", "generations", "target-return")
+UNSAID += ("epochs", "max-steps", "max-minutes", "max-hours")
+"""Flags that change nothing in what is trained, or only for how long."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,16 @@ class RunDir:
         """Folder of PNG files."""
         return self.path / "pictures"
 
+    def write_config(self, settings: dict[str, Any]) -> None:
+        """Write config.json (JSON values); where a run goes on with other settings than before, say so."""
+        if self.state.exists() and self.config.exists():
+            before, now = _flat(read_json(self.config)), _flat(settings)
+            changed = [name for name in now if name in before and before[name] != now[name]]
+            changed = [f"--{name} {now[name]} (was {before[name]})" for name in changed if name not in UNSAID]
+            if changed:
+                print(f"note: {self.path} goes on with other settings than before: {', '.join(changed)}.")
+        write_json(self.config, settings)
+
     def prepare(self, fresh: bool = False) -> "RunDir":
         """Make the folders and sweep what a killed run left half written.
 
@@ -81,3 +96,11 @@ class RunDir:
             folder.mkdir(parents=True, exist_ok=True)
             sweep_temp(folder)
         return self
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings by the flags that set them."""
+    flat = {}
+    for name, value in settings.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name.replace("_", "-"): value}
+    return flat

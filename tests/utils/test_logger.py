@@ -34,6 +34,16 @@ def test_a_restart_drops_later_and_broken_rows(tmp_path):
         assert read_metrics(run.metrics) == []
 
 
+def test_a_run_that_goes_on_with_other_settings_says_so(tmp_path, capsys):
+    run = RunDir(tmp_path, "vae").prepare()
+    run.write_config({"fit": {"batch_size": 64}, "fresh": False})
+    run.write_config({"fit": {"batch_size": 32}, "fresh": False})
+    assert capsys.readouterr().out == "", "nothing was trained yet"
+    run.state.touch()
+    run.write_config({"fit": {"batch_size": 16}, "fresh": True})
+    assert "other settings than before: --batch-size 16 (was 32).\n" in capsys.readouterr().out
+
+
 def test_fresh_removes_the_old_run(tmp_path):
     run = RunDir(tmp_path, "vae").prepare()
     run.best.write_bytes(b"x")
