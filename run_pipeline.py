@@ -16,14 +16,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from utils import cli
-from utils.errors import check
-from utils.files import read_json, write_json
+from utils.errors import check, check_not_negative, check_positive
+from utils.files import check_writable, read_json, write_json
 from utils.report import score_line, score_title, write_report
 
 HERE = Path(__file__).resolve().parent
+Preset = Literal["carracing", "quick", "tiny"]
 SAME_TIME = "{minutes that V took}"
 """Stands in the plan for a number that is known when V has been trained."""
 
@@ -48,9 +49,9 @@ class PipelineConfig:
     """longest rollout, in decisions"""
     action_repeat: int = 3
     """simulator steps for which an action is held: more of the track for each frame that V and M must see"""
-    vae_preset: str = "quick"
+    vae_preset: Preset = "quick"
     """preset of trainvae.py"""
-    mdrnn_preset: str = "quick"
+    mdrnn_preset: Preset = "quick"
     """preset of trainmdrnn.py"""
     vae_steps: int = 1500
     """updates of V in a round"""
@@ -78,7 +79,7 @@ class PipelineConfig:
     """fixed tracks on which controllers are compared"""
     episodes: int = 100
     """held-out tracks of the final score"""
-    renderer: str = "gymnasium"
+    renderer: Literal["gymnasium", "fast"] = "gymnasium"
     """renderer of the final score"""
     yardstick: bool = True
     """train the plain VAE for as long as the NVAE, to compare them in the report"""
@@ -93,8 +94,16 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("rounds", "rollouts", "seq_len", "vae_steps", "mdrnn_steps", "pop_size", "episodes"):
-            check(getattr(self, name) > 0, f"--{name.replace('_', '-')} must be positive.")
+        check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat", "vae_steps", "mdrnn_steps")
+        check_positive(
+            self, "dream_generations", "dream_samples", "horizon", "generations", "last_generations"
+        )
+        check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
+        check_positive(self, "max_workers")
+        check_not_negative(self, "rollouts_per_round", "seed")
+        check(
+            self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
+        )
 
 
 PRESETS = {
@@ -219,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(cli.describe(config))
         print("\n".join(f"# {step.name}\npython {shlex.join(step.command)}" for step in steps))
         return
+    check_writable(config.logs / "pipeline.json")
     record = open_record(config)
     left = [step for step in steps if step.name not in record["done"]]
     if not left:
@@ -239,7 +249,10 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         check(path.exists(), f"{config.logs} holds no pipeline run; --fresh will not remove it.")
         shutil.rmtree(config.logs)
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
-    record = read_json(path) if path.exists() else {"config": settings, "cores": os.cpu_count(), "done": {}}
+    record = read_json(path) if path.exists() else {}
+    if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
+        record = {"config": settings, "cores": os.cpu_count(), "done": {}}
+    check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     changed = [name for name in settings if settings[name] != record["config"].get(name)]
     free = {"rounds", "max_workers", "logs"}
     check(
@@ -254,6 +267,11 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     record["config"] = settings
     write_json(path, record)
     return record
+
+
+def _is_record(value: Any) -> bool:
+    parts = (value.get("config"), value.get("done")) if isinstance(value, dict) else (None,)
+    return all(isinstance(part, dict) for part in parts) and "rounds" in value["config"]
 
 
 def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None:

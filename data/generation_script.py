@@ -1,7 +1,4 @@
-"""Fills a dataset folder with rollouts. Run it again with more --rollouts and it adds what is missing.
-
-python data/generation_script.py --rollouts 10000 --rootdir datasets/carracing --threads 8
-"""
+"""Fills a dataset folder with rollouts. Run it again with more --rollouts and it adds what is missing."""
 
 import sys
 import time
@@ -20,8 +17,8 @@ from data.shards import DatasetHeader
 from data.trained import run_files
 from utils import cli
 from utils.device import DeviceName
-from utils.errors import check
-from utils.files import sweep_temp
+from utils.errors import check, check_not_negative, check_positive
+from utils.files import check_writable, sweep_temp
 from utils.parallel import available_cores, open_backend
 from utils.progress import bar
 
@@ -62,18 +59,18 @@ class GenerationConfig:
     """print the resolved config and stop"""
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "seq_len", "size", "action_repeat", "threads"):
-            value = getattr(self, name)
-            check(value is None or value >= 1, f"--{name.replace('_', '-')} must be at least 1; got {value}.")
-        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+        """Refuse impossible values."""
+        check_positive(self, "rollouts", "seq_len", "size", "action_repeat", "threads")
+        check_not_negative(self, "seed")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the flags and bring the dataset up to --rollouts episodes."""
-    config = cli.parse(GenerationConfig, argv, description=__doc__)
+    config = cli.parse(GenerationConfig, argv, prog="data/generation_script.py", description=__doc__)
     if config.dry_run:
         print(cli.describe(config))
         return
+    check_writable(config.rootdir)
     with only_writer(config.rootdir):
         index = _open_dataset(config)
         has_controller = run_files(config.logs).controller.is_file()

@@ -17,7 +17,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from models.controller import LinearController
-from utils.errors import check
+from utils.errors import check, check_not_negative
 
 Actions = NDArray[np.float32]
 DT = 1 / 50
@@ -115,9 +115,8 @@ class NoiseConfig:
     """deviation of a perturbation of the controller's parameters, drawn for each episode"""
 
     def __post_init__(self) -> None:
-        check(self.noise >= 0, f"--noise must not be negative; got {self.noise}.")
+        check_not_negative(self, "noise", "param_noise")
         check(0 <= self.noise_memory < 1, f"--noise-memory must lie in [0, 1); got {self.noise_memory}.")
-        check(self.param_noise >= 0, f"--param-noise must not be negative; got {self.param_noise}.")
 
 
 class Controlled:

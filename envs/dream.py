@@ -21,7 +21,7 @@ from envs.latent import feature_space
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
 from models.world_model import WorldModel
-from utils.errors import check
+from utils.errors import check, check_not_negative, check_positive
 
 NOISE_STEPS = 64
 """Steps for which a slot's noise is drawn at a time."""
@@ -43,8 +43,8 @@ class DreamConfig:
     """keep M's dropout on: one mask a dream, so that every dream is a slightly different world"""
 
     def __post_init__(self) -> None:
-        check(self.horizon > 0, f"the dream's horizon must be at least 1 step; got {self.horizon}.")
-        check(self.temperature >= 0, f"the temperature must not be negative; got {self.temperature}.")
+        check_positive(self, "horizon")
+        check_not_negative(self, "temperature")
 
 
 class SlotNoise:

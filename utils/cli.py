@@ -1,14 +1,16 @@
 """Command lines from dataclasses: flags, presets, and errors in one sentence."""
 
+import contextlib
 import dataclasses
 import errno
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
@@ -53,24 +55,51 @@ def parse(
             f"{description or ''}\n\n{PRESET} NAME starts from other defaults: {', '.join(presets)}."
         )
     options: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(
-        config_type,
-        prog=prog,
-        description=description,
-        args=args,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        **options,
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                config_type,
+                prog=prog,
+                description=description,
+                args=args,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                **options,
+            )
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+    _fail(f"{_in_one_sentence(said.getvalue())}; see {prog or sys.argv[0]} --help.", 2)
 
 
 def _take_preset(args: list[str]) -> tuple[str | None, list[str]]:
-    for i, arg in enumerate(args):
-        if arg == PRESET:
+    """The name that `--preset` gives (the last one, as with any flag), and the arguments without it."""
+    name, rest = None, list(args)
+    for i in reversed(range(len(args))):
+        if args[i] == PRESET:
             check(i + 1 < len(args), f"{PRESET} needs a name.")
-            return args[i + 1], args[:i] + args[i + 2 :]
-        if arg.startswith(PRESET + "="):
-            return arg.partition("=")[2], args[:i] + args[i + 1 :]
-    return None, args
+            name, rest = name or args[i + 1], rest[:i] + rest[i + 2 :]
+        elif args[i].startswith(PRESET + "="):
+            name, rest = name or args[i].partition("=")[2], rest[:i] + rest[i + 1 :]
+    return name, rest
+
+
+def _in_one_sentence(box: str) -> str:
+    """What tyro says in a box: a title, a rule, the message, and perhaps another rule and hints."""
+    blocks: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip(" -+|\u2500\u2502\u256d\u256e\u256f\u2570")
+        if text:
+            blocks[-1].append(line.strip(" |\u2502"))
+        elif line.strip():
+            blocks.append([])
+    message = " ".join(blocks[1] if len(blocks) > 1 and blocks[1] else blocks[0])
+    message = message.removeprefix("Error parsing ").rstrip(".")
+    rest = [line for block in blocks[2:] for line in block]
+    hints = [line.split()[0] for line in rest if line.startswith("--")]
+    if hints and "Perhaps you meant:" in rest:
+        message += f" (perhaps you meant {' or '.join(hints)})"
+    return message[:1].lower() + message[1:]
 
 
 def run(main: Callable[[], None]) -> None:
@@ -98,10 +127,12 @@ def _explain(error: OSError) -> str:
         return f"cannot write or read there{where}: permission denied; choose another folder."
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return f"a file stands where a folder is needed, or the other way round{where}; choose another path."
+    if error.filename and error.strerror:
+        return f"cannot read or write there{where}: {error.strerror.lower()}; choose another path."
     raise error
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
