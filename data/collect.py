@@ -215,13 +215,20 @@ def only_writer(rootdir: Path) -> Iterator[None]:
     Raises:
         UserError: another generation command is at work there.
     """
+    is_new = not rootdir.exists()
     rootdir.mkdir(parents=True, exist_ok=True)
-    with (rootdir / ".lock").open("w") as file:
+    lock = rootdir / ".lock"
+    with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another generation command is filling {rootdir}; wait for it to end.") from None
-        yield
+        try:
+            yield
+        finally:
+            if is_new and list(rootdir.iterdir()) == [lock]:  # it came to nothing
+                lock.unlink()
+                rootdir.rmdir()
 
 
 def total_frames(infos: Sequence[EpisodeInfo]) -> int:

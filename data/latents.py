@@ -29,7 +29,7 @@ from torch import Tensor
 from data.episodes import SPLITS, EpisodeStore
 from models.vision import VisionModel
 from utils.errors import UserError, check
-from utils.files import atomic_write, sweep_temp
+from utils.files import atomic_write, check_space, sweep_temp
 from utils.progress import bar
 from utils.seeding import Split
 
@@ -147,16 +147,13 @@ def encode_store(
 
     Raises:
         UserError: V was made for another frame size.
+        OSError: the disk has no room for the file.
     """
-    size = vision.image_size
-    check(
-        store.obs_shape == (size, size, 3),
-        f"V was trained on {size}x{size} frames but {store.rootdir} holds {store.obs_shape}; "
-        "train V on this dataset, or point --rootdir at the one it was trained on.",
-    )
+    check_frames(store, vision)
     info = {"vision": vision_fingerprint, "dataset": store.fingerprint(), "env": store.env_spec}
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_temp(path.parent)
+    check_space(path, _num_bytes(store, vision))  # libhdf5 does not take a full disk well: it may crash
     was_training = vision.training
     vision.to(device).eval()
     try:
@@ -164,6 +161,20 @@ def encode_store(
     finally:
         vision.train(was_training)
     return load_latents(path)
+
+
+def check_frames(store: EpisodeStore, vision: VisionModel) -> None:
+    """Refuse frames that V does not take.
+
+    Raises:
+        UserError: they have another size.
+    """
+    size, (height, width, _) = vision.image_size, store.obs_shape
+    check(
+        (height, width) == (size, size),
+        f"V was trained on {size}x{size} frames but {store.rootdir} holds {height}x{width} ones; train V on this "
+        "dataset, or pass the --dataset that V was trained on.",
+    )
 
 
 def load_latents(path: Path) -> LatentStore:
@@ -186,6 +197,12 @@ def load_latents(path: Path) -> LatentStore:
     except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or no file of latents ({first}).") from None
+
+
+def _num_bytes(store: EpisodeStore, vision: VisionModel) -> int:
+    """At most so long is the file of latents."""
+    rows = sum(store.lengths[i] + 1 for i in store.ids())
+    return 2**16 + 32 * len(store) + rows * (4 * (2 * vision.latent_size + store.action_size + 1) + 1)
 
 
 def _write(

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 import models
+from data.episodes import EpisodeStore
 from envs.starts import StartStates
 from models.controller import LinearController
 from models.world_model import WorldModel
-from utils.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
+from utils.checkpoint import Checkpoint, fingerprint, load_built, load_checkpoint, save_checkpoint
 from utils.errors import UserError, check
 from utils.run_dir import RunDir
 
@@ -76,9 +77,14 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
         trained_on in (None, marks["vision"]),
         f"M ({files.memory}) was trained on another V than {files.vision}; run trainmdrnn.py again.",
     )
-    v: Any = models.build(vision)
-    m: Any = models.build(memory)
-    return Trained(WorldModel(v, m, device), memory.info.get("env") or vision.info["env"], marks)
+    v: Any = load_built(files.vision, models.build)
+    m: Any = load_built(files.memory, models.build, "mdnrnn")
+    spec = memory.info.get("env") or vision.info.get("env")
+    check(
+        spec is not None,
+        f"{files.memory} does not say which env it was trained on; run trainmdrnn.py --fresh.",
+    )
+    return Trained(WorldModel(v, m, device), spec or {}, marks)
 
 
 def load_starts(files: TrainedFiles) -> StartStates:
@@ -90,7 +96,7 @@ def load_starts(files: TrainedFiles) -> StartStates:
     check(
         files.starts.is_file(), f"there are no start states of dreams at {files.starts}; run trainmdrnn.py."
     )
-    return StartStates.from_checkpoint(load_checkpoint(files.starts, "starts"))
+    return load_built(files.starts, StartStates.from_checkpoint, "starts")
 
 
 def load_controller(path: Path, feature_size: int) -> TrainedController:
@@ -101,19 +107,43 @@ def load_controller(path: Path, feature_size: int) -> TrainedController:
     """
     if not path.is_file():
         raise UserError(f"there is no trained controller at {path}; run traincontroller.py first.")
-    checkpoint = load_checkpoint(path, "controller")
-    size = checkpoint.config["feature_size"]
+    driver = load_built(path, _build_controller, "controller")
+    size = driver.controller.feature_size
     check(
         size == feature_size,
         f"the controller {path} sees {size} features, but this V and M give {feature_size}; "
         "train it again with traincontroller.py --fresh, or point --logs at the run it belongs to.",
     )
-    controller = LinearController(
-        size, np.asarray(checkpoint.config["low"]), np.asarray(checkpoint.config["high"])
-    )
+    return driver
+
+
+def _build_controller(checkpoint: Checkpoint) -> TrainedController:
+    config = checkpoint.config
+    low, high = (np.asarray(config[name], np.float32) for name in ("low", "high"))
+    controller = LinearController(int(config["feature_size"]), low, high)
     params = checkpoint.weights["params"].numpy()
-    check(params.shape == (controller.num_params,), f"{path} is damaged: its weights do not fit its config.")
+    check(params.shape == (controller.num_params,), "its weights do not fit its config")
     return TrainedController(controller, params, checkpoint.info)
+
+
+def check_same_env(checkpoint: Checkpoint, store: EpisodeStore, whose: str, mend: str) -> None:
+    """Refuse a dataset of another env than a checkpoint's.
+
+    Args:
+        checkpoint: of V or M; without an env spec anything goes.
+        store: the dataset.
+        whose: beginning of the sentence, "V in exp_dir/vae was trained".
+        mend: its end, what to do.
+
+    Raises:
+        UserError: the envs differ.
+    """
+    before, now = checkpoint.info.get("env"), store.env_spec
+    if before is None or before == now:
+        return
+    same_name = before.get("name") == now["name"]
+    was, is_ = (spec.get("options") if same_name else spec.get("name") for spec in (before, now))
+    raise UserError(f"{whose} on env {was}, but {store.rootdir} was recorded in {is_}; {mend}")
 
 
 def save_controller(

@@ -55,8 +55,17 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
 
 
 def make_from(spec: Mapping[str, Any], num_envs: int) -> SlotEnv:
-    """Make the env that a dataset or a checkpoint describes: {"name": ..., "options": {...}}."""
-    return make(spec["name"], num_envs, **spec["options"])
+    """Make the env that a dataset or a checkpoint describes: {"name": ..., "options": {...}}.
+
+    Raises:
+        UserError: it is no such description, or there is no such env.
+    """
+    name, options = spec.get("name"), spec.get("options")
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise UserError(
+            f"{dict(spec)} is no env spec (a name and options); make its dataset or checkpoint again."
+        )
+    return make(name, num_envs, **options)
 
 
 def action_space(spec: Mapping[str, Any]) -> Box:

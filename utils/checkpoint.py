@@ -6,10 +6,10 @@ to build the model again, and nothing in it is code. Every file is written whole
 
 import hashlib
 import json
-import pickle
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 FORMAT = "world-models-1"
+Built = TypeVar("Built")
 
 
 class Checkpoint(NamedTuple):
@@ -74,9 +75,49 @@ def load_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:
         raise UserError(
             f"{path} was not written by this project; point --logs at one of its run directories."
         )
-    if kind is not None and header["kind"] != kind:
-        raise UserError(f"{path} holds a {header['kind']}, but a {kind} is needed here.")
-    return Checkpoint(header["kind"], json.loads(header["config"]), weights, json.loads(header["info"]))
+    try:
+        checkpoint = Checkpoint(header["kind"], dict(_json(header, "config")), weights, _json(header, "info"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: its header is not as this project writes it ({_first_line(error)}); delete it and "
+            "train again."
+        ) from None
+    if kind is not None and checkpoint.kind != kind:
+        raise UserError(f"{path} holds a {checkpoint.kind}, but a {kind} is needed here.")
+    return checkpoint
+
+
+def load_built(path: Path, build: Callable[[Checkpoint], Built], kind: str | None = None) -> Built:
+    """Read a model file and build what it holds.
+
+    Args:
+        path: the file.
+        build: from a checkpoint to the model.
+        kind: what it must be, when only one kind will do.
+
+    Raises:
+        UserError: as `load_checkpoint`, or config and weights do not make a model; the message names the file.
+    """
+    checkpoint = load_checkpoint(path, kind)
+    try:
+        return build(checkpoint)
+    except (UserError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{path} holds no {checkpoint.kind} that this version can build ({_first_line(error)}); point --logs at "
+            "another run, or train it again with --fresh."
+        ) from None
+
+
+def _json(header: Mapping[str, str], name: str) -> dict[str, Any]:
+    value = json.loads(header[name])
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is no JSON object")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".:") if text else type(error).__name__
 
 
 def fingerprint(path: Path) -> str:
@@ -89,14 +130,25 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     atomic_write(path, lambda temp: torch.save(dict(state), temp))
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, *names: str) -> dict[str, Any]:
     """Read training state; only plain data is ever unpickled.
+
+    Args:
+        path: the file.
+        names: what must be in it.
 
     Raises:
         UserError: the file is damaged or foreign.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with warnings.catch_warnings(action="ignore"):  # torch's remarks about foreign pickles
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = [name for name in names if name not in state]
+        if missing or not isinstance(state, dict):
+            raise ValueError(f"it holds no {' and no '.join(missing or ['state'])}")
+    except (PermissionError, IsADirectoryError):
+        raise
+    except Exception as error:  # a broken file makes torch raise almost anything
+        first = _first_line(error).partition(". ")[0]
         raise UserError(f"{path} is damaged or foreign ({first}); pass --fresh to start over.") from None
+    return state

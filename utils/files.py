@@ -1,7 +1,10 @@
 """Files that are written whole or not at all."""
 
+import errno
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,15 +27,67 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
         temp.touch()
         mode = temp.stat().st_mode
         if callable(content):
-            content(temp)
+            _write_with(content, temp, path)
         else:
             temp.write_bytes(content)
         temp.chmod(mode)  # safetensors makes its files the owner's alone
         with temp.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temp, path)
+    except OSError as error:
+        if error.filename in (None, str(temp)):
+            error.filename = str(path)
+        raise
     finally:
         temp.unlink(missing_ok=True)
+
+
+def _write_with(write: Callable[[Path], None], temp: Path, path: Path) -> None:
+    """Let a library write the file; a full disk, which each of them reports in its own way, becomes an OSError."""
+    try:
+        write(temp)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        check_space(path, 2**20 + 2 * temp.stat().st_size)  # too full for that: this is why it failed
+        raise error
+
+
+def check_space(path: Path, num_bytes: int) -> None:
+    """Make sure that a file of this size can be written at `path`, and leave nothing behind.
+
+    Raises:
+        OSError: the disk is too full, files may not become that large, or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            try:
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise OSError(error.errno, error.strerror, str(path)) from None
+    if shutil.disk_usage(path.parent).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before long work starts, that a file or folder can be made at `path`; leave nothing behind.
+
+    Raises:
+        UserError: something is in the way, or may not be written.
+    """
+    folder = path.absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if folder == path.absolute() and not folder.is_dir():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot write {path} ({folder}: {reason}); choose another place.") from None
 
 
 def sweep_temp(folder: Path) -> int:

@@ -62,13 +62,16 @@ class Logger:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The rows of a metrics.jsonl (none if it is missing); a last line cut short by a crash is left out."""
+    """The rows of a metrics.jsonl (none if it is missing) up to the first that is broken: a crash cuts the last."""
     if not path.exists():
         return []
     rows = []
     for line in path.read_text().splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(row, dict) or "step" not in row:
+            break
+        rows.append(row)
     return rows
