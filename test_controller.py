@@ -20,8 +20,8 @@ from envs.evaluation import Place, PlayerMaker, Scores, play
 from envs.recording import Scene, film, picture
 from utils import cli, seeding
 from utils.device import DeviceName, num_threads, pick
-from utils.errors import check
-from utils.files import write_json
+from utils.errors import check, check_not_negative, check_positive
+from utils.files import check_writable, write_json
 from utils.parallel import BackendName, available_cores, open_backend
 from utils.progress import bar
 from utils.run_dir import RunDir
@@ -70,10 +70,8 @@ class TestConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("episodes", "resync", "max_workers", "slots"):
-            value = getattr(self, name)
-            check(value is None or value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
-        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+        check_positive(self, "episodes", "resync", "max_workers", "slots")
+        check_not_negative(self, "seed")
         for path in self.record or ():
             check(path.suffix in (".mp4", ".gif"), f"--record writes .mp4 or .gif files, not {path}.")
 
@@ -89,6 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = with_renderer(world.env_spec, config.renderer)
     seeds = seeding.track_seeds("test", config.seed, config.episodes)
     maker = PlayerMaker(world.world_model, spec, starts, config.dream)
+    maker().controller(config.env)  # a misfit is told before any worker starts
+    film_path = None if config.record is None else config.record[0] if config.record else root / "drive.mp4"
+    for path in (film_path, config.json):
+        check_file_to_write(path)
     with (
         open_backend(config.backend, maker, config.max_workers or available_cores()) as backend,
         bar(config.episodes, "test", "episodes") as progress,
@@ -107,14 +109,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.json is not None:
         where = {"env": spec, "place": config.env, "controller": str(files.controller), "info": info}
         write_json(config.json, result | where)
-    if config.record is not None:
-        path = config.record[0] if config.record else root / "drive.mp4"
+    if film_path is not None:
         env = envs.make_from(spec, 1)
         scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
         with num_threads(1):  # as the backends do: a drive filmed is the drive scored
-            count = write_film(path, scenes, config.resync, FPS / repeat)
+            count = write_film(film_path, scenes, config.resync, FPS / repeat)
         env.close()
-        print(f"{count} frames of track {seeds[0]} in {path}")
+        print(f"{count} frames of track {seeds[0]} in {film_path}")
 
 
 def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> int:
@@ -124,6 +125,13 @@ def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> 
     stride = round(fps / GIF_FPS)
     excerpt = itertools.islice(scenes, 0, stride * GIF_FRAMES, stride)
     return write_gif(path, (picture(scene, resync, height=128) for scene in excerpt), fps / stride)
+
+
+def check_file_to_write(path: Path | None) -> None:
+    """Hear before the long drive that its result cannot be written."""
+    if path is not None:
+        check(not path.is_dir(), f"{path} is a folder; give the name of a file.")
+        check_writable(path)
 
 
 def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-import envs
 from data import trained
 from data.search import ControllerSearch, SearchConfig
 from envs.dream import DreamConfig
@@ -21,7 +20,8 @@ from models.controller import LinearController
 from utils import cli, plots
 from utils.checkpoint import load_state
 from utils.device import DeviceName, pick
-from utils.errors import check
+from utils.errors import check, check_positive
+from utils.files import check_writable
 from utils.logger import Logger, read_metrics
 from utils.parallel import BackendName, available_cores, open_backend
 from utils.run_dir import RunDir
@@ -53,8 +53,7 @@ class ControllerConfig(SearchConfig):
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         super().__post_init__()
-        workers = self.max_workers
-        check(workers is None or workers > 0, f"--max-workers must be positive; got {workers}.")
+        check_positive(self, "max_workers")
 
 
 PRESETS = {
@@ -72,19 +71,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = trained.run_files(config.logs)
     world = trained.load_world_model(files, pick(config.device))
     starts = trained.load_starts(files) if config.env == "dream" else None
-    controller = make_controller(world)
+    maker = PlayerMaker(world.world_model, world.env_spec, starts, config.dream)
+    controller = maker().controller(config.env)
     if config.dry_run:
         print(f"{cli.describe(config)}\n{controller.num_params:,} parameters")
         return
     run = RunDir(config.logs, STAGES[config.env])
+    check_writable(run.path)
     state = saved_state(config, run, world)
     means = [] if state else first_means(config, controller)
     prepare(config, run, goes_on=state is not None)
-    maker = PlayerMaker(world.world_model, world.env_spec, starts, config.dream)
     with open_backend(config.backend, maker, config.max_workers or available_cores()) as backend:
         search = ControllerSearch(config, run, world, controller, backend)
         if state is not None:
             search.restore(state)
+        run.write_config(cli.to_json(config))
         with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
             if state is None:
                 search.start(means, logger)
@@ -99,17 +100,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def make_controller(world: trained.Trained) -> LinearController:
-    """C for the real env's actions."""
-    box = envs.action_space(world.env_spec)
-    return LinearController(world.world_model.feature_size, box.low, box.high)
-
-
 def saved_state(config: ControllerConfig, run: RunDir, world: trained.Trained) -> dict[str, Any] | None:
     """What an earlier call saved, if it is to go on: not with --fresh, nor when V or M are others now."""
     if config.fresh or not run.state.exists():
         return None
-    state = load_state(run.state)
+    state = load_state(
+        run.state, "fingerprints", "evolution", "best_score", "best_params", "validation_episodes"
+    )
     return state if state["fingerprints"] == world.fingerprints else None
 
 
@@ -136,7 +133,6 @@ def prepare(config: ControllerConfig, run: RunDir, goes_on: bool) -> None:
         run.path.rename(aside)
         print(f"V or M has changed since {run.path} was evolved: it is now {aside}, and C starts over.")
     run.prepare(config.fresh)
-    run.write_config(cli.to_json(config))
 
 
 def draw_curve(run: RunDir) -> None:

@@ -1,6 +1,6 @@
 """Stage M: encodes the dataset once with V, trains the MDN-RNN on it, and keeps start states for dreams.
 
-python trainmdrnn.py --logs exp_dir
+V is read from RUN/vae, M goes to RUN/mdrnn. When V or the dataset has changed, the dataset is encoded again.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,20 @@ import torch
 
 import envs
 from data.episodes import EpisodeStore
-from data.latents import LatentStore, load_or_encode
+from data.latents import LatentStore, check_frames, load_or_encode
 from data.memory_quality import dream_rows, evaluate
 from data.sequences import SequenceSet
 from data.start_states import draw_starts
+from data.trained import check_same_env
 from models import build
 from models.mdnrnn import MDNRNN, MDNRNNConfig
 from models.vision import VisionModel
 from models.world_model import WorldModel
 from utils import cli, plots, seeding
-from utils.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_checkpoint
+from utils.checkpoint import Checkpoint, fingerprint, load_built, load_checkpoint, save_checkpoint
 from utils.device import DeviceName, pick
-from utils.errors import UserError, check
-from utils.files import write_json
+from utils.errors import UserError, check, check_not_negative, check_positive
+from utils.files import check_writable, write_json
 from utils.logger import Logger
 from utils.run_dir import RunDir
 from utils.training import FitConfig, finished_steps, fit
@@ -70,12 +71,10 @@ class TrainMDRNNConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("hidden_size", "components", "seq_len", "validation_batches"):
-            value = getattr(self, name)
-            check(value > 0, f"--{name.replace('_', '-')} must be at least 1; got {value}.")
-        for name in ("reward_weight", "termination_weight"):
-            value = getattr(self, name)
-            check(value >= 0, f"--{name.replace('_', '-')} must not be negative; got {value}.")
+        check_positive(self, "hidden_size", "components", "seq_len", "validation_batches")
+        check_positive(self, "termination_positive_weight")
+        check_not_negative(self, "reward_weight", "termination_weight")
+        check(0 <= self.dropout < 1, f"--dropout must lie in [0, 1); got {self.dropout}.")
 
 
 CARRACING_FIT = FitConfig(
@@ -108,16 +107,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(describe(config))
         return
-    vision, vision_mark = load_vision(RunDir(config.logs, "vae"))
+    device = pick(config.device)
     store = EpisodeStore(config.dataset)
-    for split in ("train", "validation"):
-        store.ids(split, minimum=1)
+    vision, vision_mark = load_vision(RunDir(config.logs, "vae"), store)
     model = make_model(config, vision.latent_size, store.action_size)
     run = RunDir(config.logs, "mdrnn")
+    check_writable(run.path)
     if not config.fresh:
         check_same_model(run, model)
     run.prepare(config.fresh)
-    device = pick(config.device)
     latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
     mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
     model.set_statistics(mean, std, latents.reward_std("train"))
@@ -128,7 +126,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     total_steps = config.fit.total_steps(train.num_windows)
     done = finished_steps(run)
     check_same_vision(run, vision_mark, done, total_steps)
-    run.write_config(cli.to_json(config))
     info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
     spread = spread_indices(held_out.num_batches(), config.validation_batches)
     result = fit(
@@ -142,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_checkpoint=lambda m: m.to_checkpoint(info),
         on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
         key=vision_mark + store.fingerprint(),
+        settings=cli.to_json(config),
     )
     keep_starts(run, config, vision, latents, info)
     report(run, held_out)
@@ -152,18 +150,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
-def load_vision(run: RunDir) -> tuple[VisionModel, str]:
+def load_vision(run: RunDir, store: EpisodeStore) -> tuple[VisionModel, str]:
     """The run's best V and its fingerprint.
 
     Raises:
-        UserError: there is none, or the file is something else.
+        UserError: there is none, the file is something else, or the dataset is not one that it can look at; or there
+            are too few rollouts.
     """
     check(
         run.best.is_file(), f"there is no trained V at {run.best}; run trainvae.py --logs {run.root} first."
     )
-    vision = build(load_checkpoint(run.best))
+    vision = load_built(run.best, build)
     if not isinstance(vision, VisionModel):
         raise UserError(f"{run.best} holds no vision model; run trainvae.py --logs {run.root} --fresh.")
+    for split in ("train", "validation"):
+        store.ids(split, minimum=1)
+    check_frames(store, vision)
+    mend = "train V on this dataset, or pass the --dataset that V was trained on."
+    check_same_env(load_checkpoint(run.best), store, f"V in {run.path} was trained", mend)
+    envs.action_space(store.env_spec)  # keep_starts will need it: a wrong env is heard of before the work
     return vision, fingerprint(run.best)
 
 
@@ -187,7 +192,8 @@ def make_model(config: TrainMDRNNConfig, latent_size: int, action_size: int) -> 
 def describe(config: TrainMDRNNConfig) -> str:
     """Settings and size as text; z and action have their default sizes if there is no V yet."""
     best = RunDir(config.logs, "vae").best
-    size = load_checkpoint(best).config["latent_size"] if best.is_file() else MDNRNNConfig.latent_size
+    size = load_checkpoint(best).config.get("latent_size") if best.is_file() else None
+    size = size or MDNRNNConfig.latent_size
     model = make_model(config, size, MDNRNNConfig.action_size)
     return (
         f"{cli.describe(config)}\n{sum(p.numel() for p in model.parameters()):,} parameters at {size} latents"
@@ -257,7 +263,7 @@ def keep_starts(
     run: RunDir, config: TrainMDRNNConfig, vision: VisionModel, latents: LatentStore, info: dict[str, Any]
 ) -> None:
     """Write the start states of dreams beside M, so that dreams need no dataset."""
-    memory = build(load_checkpoint(run.best, "mdnrnn"))
+    memory = load_built(run.best, build, "mdnrnn")
     assert isinstance(memory, MDNRNN)
     world_model = WorldModel(vision, memory, next(vision.parameters()).device)
     box = envs.action_space(info["env"])
@@ -268,7 +274,7 @@ def keep_starts(
 
 def report(run: RunDir, held_out: SequenceSet) -> None:
     """Score the best checkpoint on all held-out windows and keep the figures as quality.json."""
-    model = build(load_checkpoint(run.best, "mdnrnn"))
+    model = load_built(run.best, build, "mdnrnn")
     assert isinstance(model, MDNRNN)
     model.to(held_out.device)
     scores = evaluate(model, (held_out.ordered_batch(i) for i in range(held_out.num_batches())))

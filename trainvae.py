@@ -1,9 +1,9 @@
 """Stage V: trains the vision model on the frames of a dataset.
 
-python trainvae.py --logs exp_dir
-python trainvae.py --logs exp_dir --arch vae --stage vae-plain      the plain VAE, beside it
+The model goes to RUN/vae, where later stages look for it; --arch vae --stage vae-plain keeps the plain VAE beside it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +16,16 @@ from torch import Tensor
 from data.episodes import EpisodeStore
 from data.frames import MAX_FRAMES, FrameSet, to_uint8
 from data.quality import evaluate, quality
+from data.trained import check_same_env
 from models import build
 from models.nvae import NVAE, NVAEConfig
 from models.vae import VAE, VAEConfig
 from models.vision import VisionModel
 from utils import cli, plots, seeding
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_built, load_checkpoint
 from utils.device import DeviceName, pick
-from utils.errors import UserError, check
-from utils.files import write_json
+from utils.errors import UserError, check, check_positive
+from utils.files import check_writable, write_json
 from utils.logger import Logger, read_metrics
 from utils.run_dir import RunDir
 from utils.training import FitConfig, finished_steps, fit
@@ -61,13 +62,10 @@ class TrainVAEConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check(self.max_frames > 0, f"--max-frames must be positive; got {self.max_frames}.")
+        check_positive(self, "max_frames", "validation_frames")
         check(
-            self.validation_frames > 0, f"--validation-frames must be positive; got {self.validation_frames}."
-        )
-        check(
-            self.stage not in ("", ".", "..") and "/" not in self.stage,
-            f"--stage must be a plain folder name; got {self.stage!r}.",
+            re.fullmatch(r"vae[\w.-]*", self.stage),  # never another stage's folder: --fresh empties it
+            f"--stage must be a plain folder name that begins with vae; got {self.stage!r}.",
         )
 
 
@@ -110,18 +108,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(describe(config, model))
         return
+    device = pick(config.device)
     store = EpisodeStore(config.dataset)
     check_dataset(store, config)
     run = RunDir(config.logs, config.stage)
+    check_writable(run.path)
     if not config.fresh:
-        check_same_model(run, model)
+        check_same_model(run, model, store)
     train = FrameSet(store, "train", config.max_frames)
     held_out = FrameSet(store, "validation", config.max_frames).spread(config.validation_frames)
     run.prepare(config.fresh)
-    device = pick(config.device)
     total_steps = config.fit.total_steps(len(train))
     done = finished_steps(run)
-    run.write_config(cli.to_json(config))
     info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
     result = fit(
         model=model,
@@ -134,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_checkpoint=lambda v: v.to_checkpoint(info),
         on_eval=lambda v, step, logger: draw(v, held_out, step, logger, run),
         key=store.fingerprint(),
+        settings=cli.to_json(config),
     )
     report(run, held_out, result.seconds, result.step)
     if result.step == done:
@@ -176,11 +175,11 @@ def check_dataset(store: EpisodeStore, config: TrainVAEConfig) -> None:
         store.ids(split, minimum=1)
 
 
-def check_same_model(run: RunDir, model: VisionModel) -> None:
+def check_same_model(run: RunDir, model: VisionModel, store: EpisodeStore) -> None:
     """Refuse to go on with a run of another model.
 
     Raises:
-        UserError: the run directory holds a model of another arch or size.
+        UserError: the run directory holds a model of another arch or size, or of another env.
     """
     if not run.latest.exists():
         return
@@ -196,6 +195,9 @@ def check_same_model(run: RunDir, model: VisionModel) -> None:
         raise UserError(
             f"{run.path} was trained with --{flag} {saved.config.get(name)}, not {asked[name]}; {start_over}"
         )
+    check_same_env(
+        saved, store, f"{run.path} was trained", f"pass the --dataset it began with, or {start_over}"
+    )
 
 
 def draw(model: VisionModel, held_out: Tensor, step: int, logger: Logger, run: RunDir) -> None:
@@ -220,7 +222,7 @@ def draw(model: VisionModel, held_out: Tensor, step: int, logger: Logger, run: R
 
 def report(run: RunDir, held_out: Tensor, seconds: float, step: int) -> None:
     """Score the best checkpoint and keep the figures as quality.json."""
-    model = build(load_checkpoint(run.best))
+    model = load_built(run.best, build)
     assert isinstance(model, VisionModel)
     torch.manual_seed(0)
     scores = quality(model, held_out, steps=step, train_seconds=round(seconds, 1))

@@ -3,6 +3,7 @@
 All that the next generation depends on is saved after each: a search that is restored goes on to the bit.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from envs.rollout import EpisodeStats
 from models.controller import LinearController
 from utils import seeding
 from utils.checkpoint import save_state
-from utils.errors import check
+from utils.errors import UserError, check, check_not_negative, check_positive
 from utils.evolution import Evolution, finite_fitness
 from utils.logger import Logger
 from utils.parallel import Backend
@@ -59,15 +60,16 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        names = ("n_samples", "generations", "validate_every", "validation_episodes", "sigma0", "patience")
-        optional = ("slots", "max_hours")
-        for name in (*names, *(name for name in optional if getattr(self, name) is not None)):
-            value = getattr(self, name)
-            check(value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
+        check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
+        check_positive(self, "patience", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
-        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
+        check_not_negative(self, "seed")
+        target = self.target_return
+        check(
+            target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."
+        )
 
     def train_seeds(self, generation: int) -> list[int]:
         """Tracks of a generation, the same for all its candidates."""
@@ -113,10 +115,19 @@ class ControllerSearch:
         return Evolution(start, config.sigma0, config.pop_size, seed)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; validate the best again if the validation tracks are others now."""
-        self.evolution.restore(state["evolution"])
-        self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
-        self.seconds, self.is_started = state["seconds"], True
+        """Go on from a saved state; validate the best again if the validation tracks are others now.
+
+        Raises:
+            UserError: the state is foreign, or of another size.
+        """
+        try:
+            self.evolution.restore(state["evolution"])
+            self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
+            self.seconds, self.is_started = state["seconds"], True
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.run.state} is foreign ({error!r}); pass --fresh to start over.") from None
+        if not self.run.best.exists():  # somebody deleted it, perhaps because it was damaged
+            self._write(self.run.best, self.best_params, self.best_score)
         if state["validation_episodes"] != self.config.validation_episodes:
             self.best_score = float(self._validate([self.best_params])[0])
 

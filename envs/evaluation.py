@@ -84,14 +84,26 @@ class Player:
         """Play one episode a pair."""
         env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
-            env = self._envs[task.place] = self._make(task)
+            env = self._envs[task.place] = self._make(task.place, len(task.seeds))
         box: Any = env.single_action_space
         controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
         return evaluate(env, controller, task.params, task.seeds, task.patience)
 
-    def _make(self, task: Task) -> SlotEnv:
-        maker, num_envs = self._maker, len(task.seeds)
-        if task.place == "dream":
+    def controller(self, place: Place) -> LinearController:
+        """The controller of that place's features and actions.
+
+        Raises:
+            UserError: there is no such env, or V, M and start states do not fit it; likewise for the real env, in
+                which controllers are validated wherever they are evolved.
+        """
+        box: Any = self._make("real", 1).single_action_space
+        if place == "dream":
+            box = self._make("dream", 1).single_action_space
+        return LinearController(self._maker.world_model.feature_size, box.low, box.high)
+
+    def _make(self, place: Place, num_envs: int) -> SlotEnv:
+        maker = self._maker
+        if place == "dream":
             check(maker.starts is not None, "the dream needs start states; run trainmdrnn.py again.")
             assert maker.starts is not None
             return DreamEnv(maker.world_model, maker.starts, num_envs, maker.dream)

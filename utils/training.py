@@ -17,13 +17,16 @@ from torch import Tensor, nn
 
 from utils import seeding
 from utils.checkpoint import Checkpoint, load_state, save_checkpoint, save_state
-from utils.errors import UserError, check
+from utils.errors import UserError, check, check_not_negative, check_positive
 from utils.logger import Logger
 from utils.progress import bar
 from utils.run_dir import RunDir
 
 Batch = TypeVar("Batch")
 Metrics = dict[str, float]
+
+KEPT = ("model", "average", "optimizer", "progress")
+"""What a training state must hold."""
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -78,24 +81,18 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("epochs", "batch_size", "eval_every"):
-            _check_positive(name, getattr(self, name))
-        for name in ("learning_rate", "clip_norm", "skip_norm"):
-            _check_positive(name, getattr(self, name))
-        for name in ("max_steps", "max_minutes"):
-            if getattr(self, name) is not None:
-                _check_positive(name, getattr(self, name))
+        check_positive(
+            self, "epochs", "batch_size", "eval_every", "learning_rate", "max_steps", "max_minutes"
+        )
+        check_not_negative(self, "min_learning_rate", "warmup_steps", "weight_decay", "seed")
+        check(self.clip_norm > 0, f"--clip-norm must be positive; got {self.clip_norm}.")
+        check(self.skip_norm > 0, f"--skip-norm must be positive; got {self.skip_norm}.")
         check(0 <= self.ema_decay < 1, f"--ema-decay must lie in [0, 1); got {self.ema_decay}.")
-        check(self.seed >= 0, f"--seed must not be negative; got {self.seed}.")
 
     def total_steps(self, samples: int) -> int:
         """Updates in the whole run, given the samples in one epoch."""
         steps = self.epochs * math.ceil(samples / self.batch_size)
         return steps if self.max_steps is None else min(steps, self.max_steps)
-
-
-def _check_positive(name: str, value: float) -> None:
-    check(value > 0, f"--{name.replace('_', '-')} must be positive; got {value}.")
 
 
 @dataclass(frozen=True)
@@ -139,6 +136,7 @@ def fit(
     make_checkpoint: Callable[[Any], Checkpoint],
     on_eval: Callable[[Any, int, Logger], None] | None = None,
     key: str = "",
+    settings: dict[str, Any] | None = None,
 ) -> FitResult:
     """Train a model, resuming from `run` where an earlier call stopped.
 
@@ -153,16 +151,20 @@ def fit(
         make_checkpoint: averaged model -> what to save as best and latest.
         on_eval: called after each validation to draw pictures.
         key: what the validation losses depend on (dataset, V); when it changes, "best" starts over.
+        settings: the command line, JSON values, for config.json; written once it is sure that the run can go on.
 
     Raises:
-        UserError: the loss is not finite; the batch is kept as bad_batch.pt.
+        UserError: the saved state is damaged or of another model, or the loss is not finite; the batch is then kept
+            as bad_batch.pt.
     """
     model.to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     optimizer = OPTIMIZERS[config.optimizer](
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    state = _restore(run, model, average, optimizer, key)
+    state = _restore(run, model, average, optimizer, config, key)
+    if settings is not None:
+        run.write_config(settings)
     started = time.monotonic() - state.seconds
     with (
         Logger(run, resume_step=state.step) as logger,
@@ -191,16 +193,23 @@ def fit(
             progress.set_postfix(loss=f"{scores['loss']:.4g}")
             if on_eval is not None:
                 on_eval(average, state.step, logger)
-            _save(run, model, average, optimizer, state, scores["loss"], make_checkpoint(average))
+            _save(run, model, average, optimizer, config, state, scores["loss"], make_checkpoint(average))
             sums.clear()
             since = state.step
+    if not run.best.exists():  # somebody deleted it, perhaps because it was damaged
+        save_checkpoint(run.best, make_checkpoint(average))
     model.load_state_dict(average.state_dict())
     return FitResult(state.step, state.best_loss, state.skipped, state.seconds)
 
 
 def finished_steps(run: RunDir) -> int:
     """Updates that an earlier call made in this run directory; 0 if there was none."""
-    return load_state(run.state)["progress"]["step"] if run.state.exists() else 0
+    if not run.state.exists():
+        return 0
+    try:
+        return int(load_state(run.state, *KEPT)["progress"]["step"])
+    except (KeyError, TypeError, ValueError):
+        raise _misfit(run) from None
 
 
 def _update(
@@ -274,6 +283,7 @@ def _save(
     model: nn.Module,
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
+    config: FitConfig,
     state: _State,
     loss: float,
     checkpoint: Checkpoint,
@@ -290,26 +300,38 @@ def _save(
             "average": average.state_dict(),
             "optimizer": optimizer.state_dict(),
             "progress": dict(vars(state)),
+            "optimizer_name": config.optimizer,
         },
     )
 
 
 def _restore(
-    run: RunDir, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, key: str
+    run: RunDir,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: FitConfig,
+    key: str,
 ) -> _State:
     if not run.state.exists():
         return _State(key)
-    saved = load_state(run.state)
+    saved = load_state(run.state, *KEPT)
     try:
+        if saved.get("optimizer_name", config.optimizer) != config.optimizer:
+            raise ValueError("another optimizer")
         model.load_state_dict(saved["model"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         state = _State(**saved["progress"])
-    except (KeyError, RuntimeError, TypeError, ValueError):
-        raise UserError(
-            f"{run.state} was written with another model or optimizer; use the flags of that run (see "
-            f"{run.config}) or pass --fresh to start over."
-        ) from None
-    if state.key != key:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+        raise _misfit(run) from None
+    if state.key != key or not run.best.exists():
         state.key, state.best_loss = key, math.inf
     return state
+
+
+def _misfit(run: RunDir) -> UserError:
+    return UserError(
+        f"{run.state} was written with another model or optimizer; use the flags of that run (see {run.config}) or "
+        "pass --fresh to start over."
+    )

@@ -5,6 +5,7 @@ import torch
 
 import models
 import trainvae
+from data.episodes import EpisodeStore
 from models.vae import VAE, VAEConfig
 from models.vision import VisionModel
 from tests.data.tiny_store import ENV_SPEC, make_store
@@ -109,7 +110,7 @@ def test_another_model_in_the_run_directory_is_refused(dataset, tmp_path):
     with pytest.raises(UserError, match="--latent-size 32, not 16"):
         train(dataset, tmp_path, "--latent-size", "16")
     with pytest.raises(UserError, match="--arch nvae, not vae"):
-        trainvae.check_same_model(run, VAE(VAEConfig()))
+        trainvae.check_same_model(run, VAE(VAEConfig()), EpisodeStore(dataset))
     assert run.latest.read_bytes() == before
     train(dataset, tmp_path, "--latent-size", "16", "--fresh")
     assert load_checkpoint(run.latest).config["latent_size"] == 16
