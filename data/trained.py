@@ -80,11 +80,11 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
     v: Any = load_built(files.vision, models.build)
     m: Any = load_built(files.memory, models.build, "mdnrnn")
     spec = memory.info.get("env") or vision.info.get("env")
-    check(
-        spec is not None,
-        f"{files.memory} does not say which env it was trained on; run trainmdrnn.py --fresh.",
-    )
-    return Trained(WorldModel(v, m, device), spec or {}, marks)
+    if not isinstance(spec, dict) or not {"name", "options"} <= spec.keys():
+        raise UserError(
+            f"{files.memory} does not say on which env it was trained; run trainmdrnn.py --fresh."
+        )
+    return Trained(WorldModel(v, m, device), spec, marks)
 
 
 def load_starts(files: TrainedFiles) -> StartStates:

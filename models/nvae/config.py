@@ -1,5 +1,6 @@
 """Settings of the NVAE."""
 
+import math
 from dataclasses import dataclass
 
 from models.likelihood import LikelihoodName
@@ -65,5 +66,13 @@ class NVAEConfig:
         check(self.expansion >= 1, f"expansion must be at least 1, not {self.expansion}")
         check(0 <= self.warmup <= 1, f"warmup is a portion of training in [0, 1], not {self.warmup}")
         check(0 < self.bn_momentum <= 1, f"bn_momentum must lie in (0, 1], not {self.bn_momentum}")
-        check(self.free_nats >= 0, f"free_nats must not be negative, not {self.free_nats}")
-        check(self.spectral_weight >= 0, f"spectral_weight must not be negative, not {self.spectral_weight}")
+        check(
+            0 < self.residual_scale < math.inf, f"residual_scale must be positive, not {self.residual_scale}"
+        )
+        check(
+            0 <= self.free_nats < math.inf, f"free_nats must be finite and not negative, not {self.free_nats}"
+        )
+        check(
+            0 <= self.spectral_weight < math.inf,
+            f"spectral_weight must be finite and not negative, not {self.spectral_weight}",
+        )

@@ -1,20 +1,26 @@
 """A small dataset of drawn frames, for tests of what reads datasets."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.episodes import EpisodeStore
 from data.shards import DatasetHeader, ShardWriter
 
-ENV_SPEC = {"name": "CarRacing-v2", "options": {"size": 16}}
+ENV_SPEC: dict[str, Any] = {"name": "CarRacing-v2", "options": {"size": 16}}
 
 
 def make_store(
-    root: Path, episodes: int = 10, length: int = 7, size: int = 16, first: int = 0
+    root: Path,
+    episodes: int = 10,
+    length: int = 7,
+    size: int = 16,
+    first: int = 0,
+    env_spec: dict[str, Any] = ENV_SPEC,
 ) -> EpisodeStore:
     """Write one shard of episodes [first, episodes); pixel (0, 0) of each frame is (episode, t, 0)."""
-    writer = ShardWriter(DatasetHeader(ENV_SPEC, (size, size, 3), 3, 0, length))
+    writer = ShardWriter(DatasetHeader(env_spec, (size, size, 3), 3, 0, length))
     for i in range(first, episodes):
         rng = np.random.default_rng(i)
         for t in range(length + 1):
