@@ -10,10 +10,10 @@ export PYTHONUNBUFFERED := 1
 # Threads that wait give their core away: on a busy machine torch is else several times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench help-texts clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## make .venv with the pinned dependencies
 
@@ -44,6 +44,9 @@ format: setup  ## put the code into the standard format
 
 bench: setup  ## the benchmarks, each against a named peer in the same run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+help-texts: setup  ## write docs/help anew after a change of flags
+	@$(BIN)/python -m tests.test_help
 
 clean:  ## remove the environment; datasets and runs stay
 	rm -rf $(VENV)

@@ -51,9 +51,8 @@ def parse(
         if name is not None:
             check(name in presets, f"{PRESET} {name} is unknown; choose one of: {', '.join(presets)}.")
             default = presets[name]
-        description = (
-            f"{description or ''}\n\n{PRESET} NAME starts from other defaults: {', '.join(presets)}."
-        )
+        others = f"{PRESET} NAME starts from other defaults: {', '.join(presets)}."
+        description = f"{(description or '').strip()}\n\n{others}"
     options: dict[str, Any] = {} if default is None else {"default": default}
     said = io.StringIO()
     try:
