@@ -162,8 +162,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory with an untrained V, M and C."""
     root = tmp_path_factory.mktemp("logs")
     files, world_model = trained.run_files(root), tiny_world_model()
-    save_checkpoint(files.vision, world_model.v.to_checkpoint({"env": {}}))
-    save_checkpoint(files.memory, world_model.m.to_checkpoint({"env": {}}))
+    save_checkpoint(files.vision, world_model.v.to_checkpoint({"env": {"name": "any", "options": {}}}))
+    save_checkpoint(files.memory, world_model.m.to_checkpoint({"env": {"name": "any", "options": {}}}))
     controller = LinearController(world_model.feature_size, LOW, HIGH)
     params = np.random.default_rng(0).standard_normal(controller.num_params).astype(np.float32)
     trained.save_controller(files.controller, controller, params, {})
