@@ -31,7 +31,7 @@ DEFAULT_LOGS = Path("exp_dir")
 SHIPPED = Path(__file__).resolve().parent / "pretrained" / "carracing"
 STAGES = ("controller", "controller-dream")
 FPS = 50
-GIF_FPS, GIF_FRAMES = 12.5, 150
+GIF_FPS, GIF_FRAMES = 10.0, 60
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> 
         return write_video(path, (picture(scene, resync) for scene in scenes), fps)
     stride = round(fps / GIF_FPS)
     excerpt = itertools.islice(scenes, 0, stride * GIF_FRAMES, stride)
-    return write_gif(path, (picture(scene, resync, height=128) for scene in excerpt), fps / stride)
+    return write_gif(path, (picture(scene, resync, height=192) for scene in excerpt), fps / stride)
 
 
 def check_file_to_write(path: Path | None) -> None:

@@ -1,0 +1,43 @@
+"""What a fresh clone drives with."""
+
+import json
+from pathlib import Path
+
+import test_controller
+from data import trained
+
+
+def test_without_flags_a_fresh_clone_drives_the_shipped_weights(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = [
+        "--episodes",
+        "4",
+        "--renderer",
+        "fast",
+        "--backend",
+        "serial",
+        "--json",
+        str(tmp_path / "a.json"),
+    ]
+    test_controller.main(flags)
+    assert "testing the one shipped in" in capsys.readouterr().out
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["mean"] > 500, "it drives: standing still gives -33, a random drive about 0"
+    assert len(set(result["seeds"])) == 4
+
+
+def test_the_shipped_weights_dream_too(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--env", "dream", "--horizon", "20", "--episodes", "8", "--backend", "serial"]
+    test_controller.main([*flags, "--json", str(tmp_path / "a.json")])
+    assert json.loads((tmp_path / "a.json").read_text())["lengths"]
+
+
+def test_the_card_names_what_the_files_are():
+    card = (test_controller.SHIPPED / "README.md").read_text()
+    files = trained.shipped_files(test_controller.SHIPPED)
+    world = trained.load_world_model(files)
+    info = trained.load_controller(files.controller, world.world_model.feature_size).info
+    assert {key: info[key] for key in world.fingerprints} == world.fingerprints, "they were evolved together"
+    for word in ("seed", "hours", "held-out tracks", "+-", "run_pipeline.py"):
+        assert word in card, word
