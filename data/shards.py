@@ -175,7 +175,7 @@ class _FrameWriter:
         return self._crc
 
     def _flush(self, start: int) -> None:
-        # HDF5's gzip filter reads any zlib stream; ISA-L's is a little smaller than zlib's and written 4 times faster.
+        # HDF5's gzip filter reads any zlib stream; ISA-L's is smaller than zlib's and written four times faster.
         if self._obs.shape[0] < start + CHUNK:
             self._obs.resize(max(start + CHUNK, 2 * start), axis=0)
         packed = isal_zlib.compress(self._buffer.data, GZIP)
