@@ -65,7 +65,7 @@ def test_impossible_values_are_a_sentence():
         (UserError("no dataset."), 2, "error: no dataset."),
         (KeyboardInterrupt(), 130, "run the same command again"),
         (OSError(errno.ENOSPC, "x"), 2, "the disk is full"),
-        (PermissionError(errno.EACCES, "x", "/root/a"), 2, "(/root/a): permission denied"),
+        (PermissionError(errno.EACCES, "x", "/there/a"), 2, "(/there/a): permission denied"),
         (NotADirectoryError(errno.ENOTDIR, "x", "/a/b"), 2, "a file stands where"),
     ],
 )
