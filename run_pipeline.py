@@ -66,7 +66,7 @@ class PipelineConfig:
     generations: int = 10
     """generations in the real environment, in each round but the last"""
     last_generations: int = 200
-    """generations in the real environment in the last round"""
+    """generations in the real environment in the last round; a finished run with a larger number goes on"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -107,7 +107,7 @@ class PipelineConfig:
 
 
 PRESETS = {
-    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3, last_generations=400),
+    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3),
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
         rollouts_per_round=60,
@@ -253,15 +253,16 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
         record = {"config": settings, "cores": os.cpu_count(), "done": {}}
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
-    changed = [name for name in settings if settings[name] != record["config"].get(name)]
-    free = {"rounds", "max_workers", "logs"}
+    before = record["config"]
+    changed = [name for name in settings if settings[name] != before.get(name)]
+    free = {"rounds", "last_generations", "max_workers", "logs"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
-    if settings["rounds"] > record["config"]["rounds"]:
-        last = f"round {record['config']['rounds']}: C in the real environment"
+    if any(settings[name] > before[name] for name in ("rounds", "last_generations")):
+        last = f"round {before['rounds']}: C in the real environment"
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
         record["done"].pop(last, None)
     record["config"] = settings

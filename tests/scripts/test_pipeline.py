@@ -55,6 +55,11 @@ def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):
     assert left[1] == "round 3: collect"
     assert left[-1].startswith("yardstick")
 
+    longer = replace(config, last_generations=config.last_generations + 1)
+    left = [step.name for step in plan(longer) if step.name not in open_record(longer)["done"]]
+    assert left[0] == "round 2: C in the real environment"
+    assert left[1].startswith("score")
+
 
 def test_fresh_never_removes_what_is_no_run(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
