@@ -4,12 +4,13 @@ The dream runs open loop: it gets the actions that the real car gets, but its la
 likeliest component at each step. Every `resync` steps it starts anew from what V and M know of the real drive.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from envs.side_by_side import SideBySide
 from envs.vector import SlotEnv
 from models.controller import LinearController
 from models.world_model import WorldModel
@@ -30,7 +31,6 @@ class Scene(NamedTuple):
     """steps since the dream was synchronised"""
 
 
-@torch.inference_mode()
 def film(
     env: SlotEnv,
     world_model: WorldModel,
@@ -52,29 +52,17 @@ def film(
     Yields:
         T + 1 scenes for T steps.
     """
-    weights = torch.from_numpy(np.asarray(params, np.float32))
-    obs, _ = env.reset(seed=[seed])
-    z, carry = world_model.encode(obs), world_model.initial(1)
-    dream_z, dream_carry = z, carry
-    noise = torch.zeros_like(z)
-    step, return_ = 0, 0.0
-    while True:
-        age = step % resync
-        if age == 0:
-            dream_z, dream_carry = z, carry
-        decoded = world_model.decode(torch.cat([z, dream_z]))
-        yield Scene((obs[0], decoded[0], decoded[1]), step, return_, age)
-        if not env.live[0]:
+    drive = SideBySide(env, world_model, controller, params, dream_ends=False)
+    drive.reset(seed)
+    for step in itertools.count():
+        if step % resync == 0:
+            drive.sync()
+        moment = drive.moment()
+        real, reconstruction, dream = moment.frames
+        yield Scene((real, reconstruction, dream), step, moment.return_, moment.dream_age)
+        if moment.real.over:
             return
-        action = controller.act(weights, world_model.features(z, carry).cpu())
-        on_device = action.to(world_model.device)
-        dream_carry = world_model.advance(dream_z, on_device, dream_carry)
-        expected = world_model.predict(dream_z, dream_carry).mixture
-        dream_z = expected.sample(noise[:, 0], noise, temperature=0.0)
-        carry = world_model.advance(z, on_device, carry)
-        obs, reward, *_ = env.step(action.numpy())
-        z = world_model.encode(obs)
-        step, return_ = step + 1, return_ + float(reward[0])
+        drive.step(drive.propose("real"), temperature=0.0)
 
 
 def picture(scene: Scene, resync: int, height: int = 320) -> np.ndarray:
