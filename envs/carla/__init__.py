@@ -1,0 +1,1 @@
+"""CARLA: the environment on a real server or on the lite one."""
