@@ -2,11 +2,20 @@
 
 import math
 
-from envs.carla.lite.vehicle_spec import VehicleSpec
+from envs.carla.lite.vehicle_spec import GRAVITY_MPS2, VehicleSpec
 
 _CREEP_MPS = 0.5
 """below this speed slip angles are taken as if it were this one"""
 _TINY = 1e-9
+
+
+def loads(spec: VehicleSpec, forward_mps2: float) -> tuple[float, float]:
+    """What the front and the rear axle carry, N; braking loads the front."""
+    weight = spec.mass_kg * GRAVITY_MPS2
+    shifted = spec.mass_kg * spec.cg_height_m * forward_mps2
+    front = (weight * spec.rear_axle_m - shifted) / spec.wheelbase_m
+    front = within(front, 0.95 * weight)
+    return max(front, 0.05 * weight), min(weight - front, 0.95 * weight)
 
 
 def corner(

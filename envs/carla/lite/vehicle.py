@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from envs.carla.lite.driveline import drive, interpolate
-from envs.carla.lite.tyres import corner, within
+from envs.carla.lite.tyres import corner, loads, within
 from envs.carla.lite.vehicle_spec import GRAVITY_MPS2, VehicleSpec
 from envs.carla.lite.vehicle_state import Control, VehicleState, add_angular_impulse, add_impulse, speed_mps
 
@@ -143,7 +143,7 @@ def _roll(
     a, b, mass = spec.front_axle_m, spec.rear_axle_m, spec.mass_kg
     grip_front = grip(state.x + a * cos, state.y + a * sin)
     grip_rear = grip(state.x - b * cos, state.y - b * sin)
-    load_front, load_rear = _loads(state, spec)
+    load_front, load_rear = loads(spec, state.forward_mps2)
     most_front = spec.tyre_friction * grip_front * load_front
     most_rear = spec.tyre_friction * grip_rear * load_rear
     forward = state.vx * cos + state.vy * sin
@@ -181,16 +181,6 @@ def _roll(
     state.x += state.vx * dt
     state.y += state.vy * dt
     _turn(state, rate * dt)
-
-
-def _loads(state: VehicleState, spec: VehicleSpec) -> tuple[float, float]:
-    """What the front and the rear axle carry, N; braking loads the front."""
-    weight = spec.mass_kg * GRAVITY_MPS2
-    front = (
-        weight * spec.rear_axle_m - spec.mass_kg * spec.cg_height_m * state.forward_mps2
-    ) / spec.wheelbase_m
-    front = min(max(front, 0.05 * weight), 0.95 * weight)
-    return front, weight - front
 
 
 def _brakes(spec: VehicleSpec, control: Control) -> tuple[float, float]:
