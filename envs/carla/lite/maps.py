@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from envs.carla.lite.circuit import loop
+from envs.carla.lite.circuit import circuit, loop
 from envs.carla.lite.roadmap import MapError, RoadMap, parse
 
-__all__ = ["load_map", "loop", "map_names"]
+__all__ = ["circuit", "load_map", "loop", "map_names"]
 
-_MAPS: dict[str, Callable[[int], str]] = {"loop": lambda _: loop()}
+_MAPS: dict[str, Callable[[int], str]] = {"loop": lambda _: loop(), "circuit": circuit}
 
 
 def map_names() -> list[str]:
