@@ -67,7 +67,7 @@ def closed(name: str, start: tuple[float, float, float], bends: Sequence[Bend]) 
 
 def _polygon(rng: np.random.Generator, around: float) -> NDArray:
     """(n, 2): corners about the origin, m, in either direction; `around` is the length of all sides."""
-    n = int(rng.integers(6, 7 + around / 100))
+    n = int(rng.integers(6, 7 + int(around / 100)))
     angles = (np.arange(n) + rng.uniform(-0.38, 0.38, n)) * (2 * np.pi / n)
     radii = rng.uniform(0.3, 1.0, n)
     corners = np.column_stack((np.cos(angles) * rng.uniform(1.0, 1.8), np.sin(angles))) * radii[:, None]

@@ -5,10 +5,15 @@ from pathlib import Path
 
 from envs.carla.lite.circuit import circuit, loop
 from envs.carla.lite.roadmap import MapError, RoadMap, parse
+from envs.carla.lite.town import town
 
-__all__ = ["circuit", "load_map", "loop", "map_names"]
+__all__ = ["circuit", "load_map", "loop", "map_names", "town"]
 
-_MAPS: dict[str, Callable[[int], str]] = {"loop": lambda _: loop(), "circuit": circuit}
+_MAPS: dict[str, Callable[[int], str]] = {
+    "loop": lambda _: loop(),
+    "circuit": circuit,
+    "town": lambda _: town(),
+}
 
 
 def map_names() -> list[str]:

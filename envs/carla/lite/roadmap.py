@@ -11,7 +11,7 @@ from envs.carla.lite.raster import Bounds, Ground
 from envs.carla.lite.scenery import Prop
 from envs.carla.lite.signals import Signal, build_signals
 from envs.carla.lite.spawns import spawn_points
-from envs.carla.lite.surfaces import Surface, paint_order
+from envs.carla.lite.surfaces import Surface, paint_order, stop_lines
 
 __all__ = ["Ground", "Lane", "MapError", "Prop", "RoadMap", "Signal", "Surface", "parse"]
 
@@ -33,10 +33,11 @@ class RoadMap:
         """latitude and longitude of x = y = 0, degrees"""
         self.bounds: Bounds = _bounds(self.lanes)
         """x_min, y_min, x_max, y_max with a margin, m"""
-        self.surfaces: list[Surface] = paint_order(sections)
+        self.signals: list[Signal] = build_signals(network, self.lanes)
+        governed = {lane for signal in self.signals for lane in signal.stop_lanes}
+        self.surfaces: list[Surface] = paint_order(sections) + stop_lines(self.lanes, governed)
         """in paint order"""
         self.ground = Ground(self.surfaces, self.bounds)
-        self.signals: list[Signal] = build_signals(network, self.lanes)
         self.spawn_points: NDArray = spawn_points(self.lanes)
         """(n, 4): x, y, z, yaw"""
         self.props: list[Prop] = [

@@ -17,6 +17,8 @@ BUILDINGS, POLES, TRAFFIC_LIGHTS, VEGETATION = 3, 6, 7, 9
 _SPACING_M = 14.0
 _CLEARANCE_M = 2.0
 _CELL_M = 1.0
+_BUILDINGS_IN_TOWN, _BUILDINGS_OUTSIDE = 0.75, 0.35
+"""share of what is placed, the rest being trees"""
 _WALLS: tuple[Colour, ...] = (
     (168, 152, 132),
     (142, 98, 80),
@@ -53,13 +55,14 @@ def place(lanes: list[Lane], ground: Ground, seed: int) -> Iterator[Prop]:
     cell_m = step * ground.resolution
     free_m = _free_distance(ground, step)
     taken = np.empty((0, 3))
+    share = _BUILDINGS_IN_TOWN if any(lane.kind == "sidewalk" for lane in lanes) else _BUILDINGS_OUTSIDE
     for lane in lanes:
         if lane.kind != "driving":
             continue
         along = lane.distances()
         for distance in np.arange(rng.uniform(0, _SPACING_M), along[-1], _SPACING_M):
             i = int(np.searchsorted(along, distance))
-            prop, radius = _beside(lane, min(i, len(along) - 1), rng)
+            prop, radius = _beside(lane, min(i, len(along) - 1), rng, share)
             x, y, _ = prop.centre
             row, column = (int((value - start) / cell_m) for value, start in zip((y, x), ground.origin[::-1]))
             is_on_map = 0 <= row < free_m.shape[0] and 0 <= column < free_m.shape[1]
@@ -77,9 +80,12 @@ def lights(signals: list[Signal]) -> Iterator[Prop]:
         yield Prop((x, y, z + _POLE_HEIGHT_M), signal.yaw, (0.2, 0.25, 0.55), TRAFFIC_LIGHTS, _HEAD)
 
 
-def _beside(lane: Lane, i: int, rng: np.random.Generator) -> tuple[Prop, float]:
-    """A building or a tree to the right of a lane's i-th point, and the radius of the circle around it, m."""
-    is_building = rng.random() < 0.4
+def _beside(lane: Lane, i: int, rng: np.random.Generator, share: float) -> tuple[Prop, float]:
+    """A building or a tree to the right of a lane's i-th point, and the radius of the circle around it, m.
+
+    The share of buildings is from 0 to 1.
+    """
+    is_building = rng.random() < share
     if is_building:
         half = rng.uniform((4.0, 4.0, 2.5), (7.0, 9.0, 6.0))
         label, colour = BUILDINGS, _WALLS[rng.integers(len(_WALLS))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.carla.lite.lanes import SectionSamples
+from envs.carla.lite.lanes import Lane, SectionSamples
 from envs.carla.lite.network import Mark
 
 Colour = tuple[int, int, int]
@@ -29,6 +29,7 @@ _WHITE: Colour = (225, 225, 222)
 _CHUNK = 25
 _DASH_M, _DASH_PERIOD_M = 3.0, 9.0
 _DOUBLE_GAP_M = 0.3
+_STOP_NEAR_M, _STOP_FAR_M = 0.8, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,18 @@ def paint_order(sections: list[SectionSamples]) -> list[Surface]:
     lanes = [surface for section in sections for surface in _lanes(section)]
     lines = [surface for section in sections for surface in _lines(section)]
     return sorted(lanes, key=lambda surface: surface.label == ROADS) + lines
+
+
+def stop_lines(lanes: list[Lane], stop_lanes: set[int]) -> list[Surface]:
+    """A white bar across the end of each of these lanes, where drivers wait for the light."""
+    surfaces = []
+    for lane in (lanes[i] for i in sorted(stop_lanes)):
+        (x, y), yaw, half = lane.points[-1, :2], lane.yaw[-1], lane.width[-1] / 2
+        forward, right = np.array((np.cos(yaw), np.sin(yaw))), np.array((-np.sin(yaw), np.cos(yaw)))
+        bar = ((-_STOP_FAR_M, -half), (-_STOP_NEAR_M, -half), (-_STOP_NEAR_M, half), (-_STOP_FAR_M, half))
+        points = np.array([(x, y) + ahead * forward + beside * right for ahead, beside in bar])
+        surfaces.append(Surface(points, ROAD_LINES, _WHITE))
+    return surfaces
 
 
 def _lanes(section: SectionSamples) -> Iterator[Surface]:
