@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.carla.lite.writer import LANE_M, Bend, LaneText, RoadText, document, follow
+from envs.carla.lite.writer import LANE_M, Bend, LaneText, RoadText, document, end_of, follow
 
 SHOULDER_M = 1.0
+RING = 3
+"""roads of a circuit: the client follows no road whose successor is itself or its own predecessor"""
 ROAD_WIDTH_M = 2 * (LANE_M + SHOULDER_M)
 
 MIN_RADIUS_M, MAX_RADIUS_M = 12.5, 60.0
@@ -44,7 +46,7 @@ def circuit(seed: int) -> str:
 
 
 def closed(name: str, start: tuple[float, float, float], bends: Sequence[Bend]) -> str:
-    """One road with a lane and a shoulder each way, whose end is its start."""
+    """A ring of RING roads with a lane and a shoulder each way."""
     lanes = [
         LaneText(side * number, kind, width, mark, predecessor=side * number, successor=side * number)
         for side in (1, -1)
@@ -53,16 +55,23 @@ def closed(name: str, start: tuple[float, float, float], bends: Sequence[Bend]) 
             (2, "shoulder", SHOULDER_M, "none"),
         )
     ]
-    road = RoadText(
-        road_id=1,
-        start=start,
-        bends=bends,
-        lanes=lanes,
-        centre_mark="broken",
-        predecessor='elementType="road" elementId="1" contactPoint="end"',
-        successor='elementType="road" elementId="1" contactPoint="start"',
-    )
-    return document(name, [road])
+    cuts = [len(bends) * i // RING for i in range(RING + 1)]
+    roads = []
+    for i, (first, last) in enumerate(zip(cuts, cuts[1:])):
+        before, after = (i - 1) % RING + 1, (i + 1) % RING + 1
+        roads.append(
+            RoadText(
+                road_id=i + 1,
+                start=start,
+                bends=bends[first:last],
+                lanes=lanes,
+                centre_mark="broken",
+                predecessor=f'elementType="road" elementId="{before}" contactPoint="end"',
+                successor=f'elementType="road" elementId="{after}" contactPoint="start"',
+            )
+        )
+        start = end_of(start, bends[first:last])
+    return document(name, roads)
 
 
 def _polygon(rng: np.random.Generator, around: float) -> NDArray:
