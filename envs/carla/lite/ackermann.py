@@ -11,6 +11,8 @@ _TICK_S = 0.05
 _MOST_MPS2 = 8.0
 """asked of the vehicle where the target names no acceleration"""
 _STOPPED_MPS = 0.1
+_SMOOTHING_S = 0.25
+"""over which the vehicle's acceleration is averaged before it is compared with the wanted one"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class AckermannController:
     _accel: _Pid = field(default_factory=_Pid)
     _pedal: float = 0.0
     _wanted_mps2: float = 0.0
+    _felt_mps2: float = 0.0
     _steer_rad: float | None = None
 
     def control(self, target: AckermannTarget, state: VehicleState, spec: VehicleSpec, dt: float) -> Control:
@@ -67,7 +70,8 @@ class AckermannController:
         sign = -1.0 if backwards else 1.0
         speed = sign * speed_mps(state)
         if target.speed_mps == 0 and abs(speed) < _STOPPED_MPS:
-            self._speed, self._accel, self._pedal, self._wanted_mps2 = _Pid(), _Pid(), 0.0, 0.0
+            self._speed, self._accel = _Pid(), _Pid()
+            self._pedal = self._wanted_mps2 = self._felt_mps2 = 0.0
             return Control(steer=steer, brake=1.0)
         self._follow(target, abs(target.speed_mps) - speed, sign * state.forward_mps2, dt)
         throttle, brake = max(self._pedal, 0.0), max(-self._pedal, 0.0)
@@ -91,7 +95,8 @@ class AckermannController:
             wanted = self._wanted_mps2 + _within(wanted - self._wanted_mps2, abs(target.jerk_mps3) * dt)
         self._wanted_mps2 = wanted
         gains = settings.accel_kp, settings.accel_ki, settings.accel_kd
-        move = self._accel(wanted - accel, gains, dt)
+        self._felt_mps2 += (accel - self._felt_mps2) * min(dt / _SMOOTHING_S, 1.0)
+        move = self._accel(wanted - self._felt_mps2, gains, dt)
         self._pedal = _within(self._pedal + move * dt / _TICK_S, 1.0)
 
 

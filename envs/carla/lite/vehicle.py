@@ -24,6 +24,8 @@ MAX_SUBSTEP_S = 0.025
 """longer steps are divided"""
 _USABLE = 0.97
 """share of the friction circle that braking and driving may take"""
+_FRONT_SIDE = 0.88
+"""share of their friction with which the front tyres hold sideways: they let go first, as carmakers see to"""
 _BARELY_MPS = 0.05
 """a vehicle this slow has no slide to speak of: its brakes hold it"""
 _STILL = 1e-4
@@ -151,43 +153,41 @@ def _roll(
     wheel = steer_rad(state, spec, forward)
 
     # along the body: the engine and the slope, then everything that can only slow it down
-    # (traction control: the engine gets what cornering left of the friction circle, brakes get all)
+    # (stability control: what cornering took of the friction circle is lost to the engine and the rear brakes)
     left_front = _USABLE * _left_of(most_front, state.front_n[1])
     left_rear = _USABLE * _left_of(most_rear, state.rear_n[1])
     drive_front = within(engine[0] * spec.drive_front, left_front)
     drive_rear = within(engine[0] * (1 - spec.drive_front), left_rear)
-    brake_front, brake_rear = _brakes(spec, control)
-    brake_front = min(brake_front, _USABLE * most_front * _along(forward, right + a * state.yaw_rate))
-    brake_rear = min(brake_rear, _USABLE * most_rear * _along(forward, right - b * state.yaw_rate))
+    brake_front, brake_rear, hand_brake = spec.brake_n
+    brake_rear = min(brake_rear * control.brake, left_rear) + (hand_brake if control.hand_brake else 0.0)
+    along_front = _along(forward, right + a * state.yaw_rate)
+    along_rear = _along(forward, right - b * state.yaw_rate)
+    brake_front = min(brake_front * control.brake, _USABLE * most_front * along_front)
+    brake_rear = min(brake_rear, _USABLE * most_rear * along_rear)
     softness = max(1 - (grip_front + grip_rear) / 2, 0.0)
     resistance = (_ROLLING + _SOFT_ROLLING * softness) * (load_front + load_rear)
     resistance += (engine[1] + spec.air_drag * abs(forward)) * abs(forward)
     forward += ((drive_front + drive_rear) / mass - _slope(state)) * dt
     slower = (brake_front + brake_rear + resistance) * dt / mass
     forward = math.copysign(max(abs(forward) - slower, 0.0), forward)
+    is_stopped = forward == 0
 
     # across: what the friction circle leaves to the tyres
-    along_front, along_rear = abs(drive_front) + brake_front, abs(drive_rear) + brake_rear
-    front = spec.stiffness_front * grip_front * load_front, _left_of(most_front, along_front)
-    rear = spec.stiffness_rear * grip_rear * load_rear, _left_of(most_rear, along_rear)
+    side_front = _FRONT_SIDE * _left_of(most_front, abs(drive_front) + brake_front)
+    side_rear = _left_of(most_rear, abs(drive_rear) + brake_rear)
+    front = spec.stiffness_front * grip_front * load_front, side_front
+    rear = spec.stiffness_rear * grip_rear * load_rear, side_rear
     forward, right, rate, side_n = corner(spec, (forward, right, state.yaw_rate), wheel, front, rear, dt)
 
     state.front_n = math.copysign(brake_front, -forward) + drive_front, side_n[0]
     state.rear_n = math.copysign(brake_rear, -forward) + drive_rear, side_n[1]
-    if forward == 0 and abs(right) + abs(rate) < _STILL:
-        right = rate = 0.0
+    if is_stopped and abs(forward) + abs(right) + abs(rate) < _STILL:
+        forward = right = rate = 0.0
     state.vx, state.vy = forward * cos - right * sin, forward * sin + right * cos
     state.yaw_rate = rate
     state.x += state.vx * dt
     state.y += state.vy * dt
     _turn(state, rate * dt)
-
-
-def _brakes(spec: VehicleSpec, control: Control) -> tuple[float, float]:
-    """What the brakes ask of the front and the rear axle, N."""
-    front, rear, hand = spec.brake_n
-    rear *= control.brake
-    return front * control.brake, rear + hand if control.hand_brake else rear
 
 
 def _along(forward: float, side: float) -> float:

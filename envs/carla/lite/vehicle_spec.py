@@ -44,7 +44,7 @@ class VehicleSpec:
     max_steer_deg: float = 40.0
     steering_curve: Curve = _SALOON_STEERING
     """(km/h, share of max_steer_deg)"""
-    tyre_friction: float = 0.95
+    tyre_friction: float = 1.0
     """on a dry road; the map's grip multiplies it"""
     stiffness_front: float = 14.0
     """cornering force per radian of slip and newton of load"""
@@ -232,7 +232,7 @@ _YZF = replace(
     front_axle_m=0.7,
     steering_curve=_TWO_WHEEL_STEERING,
     track_m=0.0,
-    cg_height_m=0.55,
+    cg_height_m=0.35,
     torque_curve=_torque(_PETROL_TORQUE, 62.0, 11000.0),
     max_rpm=11000.0,
     gear_ratios=(2.6, 1.9, 1.55, 1.35, 1.2, 1.1),
@@ -254,7 +254,7 @@ _CROSSBIKE = replace(
     mass_kg=90.0,
     wheelbase_m=1.05,
     front_axle_m=0.52,
-    cg_height_m=0.9,
+    cg_height_m=0.35,
     torque_curve=((0.0, 45.0), (60.0, 40.0), (110.0, 12.0), (140.0, 0.0)),
     max_rpm=140.0,
     gear_ratios=(1.2, 0.8, 0.5),
