@@ -4,6 +4,7 @@ A circuit is a random polygon whose corners are rounded by spiral, arc and spira
 as on real roads. Candidates that bend too tightly, come too close to themselves or look dull are thrown away.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -57,7 +58,7 @@ def closed(name: str, start: tuple[float, float, float], bends: Sequence[Bend]) 
     ]
     cuts = [len(bends) * i // RING for i in range(RING + 1)]
     roads = []
-    for i, (first, last) in enumerate(zip(cuts, cuts[1:])):
+    for i, (first, last) in enumerate(itertools.pairwise(cuts)):
         before, after = (i - 1) % RING + 1, (i + 1) % RING + 1
         roads.append(
             RoadText(
