@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Kind = Literal["curve", "cubic"]
 
-_CUBIC_STEP_M = 0.1
+_CUBIC_STEP_M, _CUBIC_MAX_STEPS = 0.1, 20_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Geometry:
     kind: Kind
     """"curve": curvature linear in arc length (line, arc, spiral); "cubic": u and v are cubics of a parameter"""
     params: tuple[float, ...]
-    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter or inf"""
+    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter (inf: where the length ends)"""
 
     def is_straight(self) -> bool:
         """Whether it is a line."""
@@ -64,12 +64,13 @@ def _walk_curve(geometry: Geometry, along: NDArray) -> tuple[NDArray, NDArray, N
 
 
 def _walk_cubic(geometry: Geometry, along: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """u(p), v(p), with p found from the arc length."""
+    """A parametric cubic; the parameter is found from the arc length."""
     *coefficients, last = geometry.params
     u, v = np.polynomial.Polynomial(coefficients[:4]), np.polynomial.Polynomial(coefficients[4:])
     du, dv = u.deriv(), v.deriv()
-    end = geometry.length if np.isinf(last) else last
-    p = np.linspace(0, end, max(16, int(np.ceil(geometry.length / _CUBIC_STEP_M))) + 1)
+    end = 2 * geometry.length if np.isinf(last) else last  # twice: a curve may be shorter than its parameter
+    end_m = max(end, geometry.length)
+    p = np.linspace(0, end, int(np.clip(end_m / _CUBIC_STEP_M, 16, _CUBIC_MAX_STEPS)) + 1)
     chords = np.hypot(np.diff(u(p)), np.diff(v(p)))
     walked = np.concatenate(([0.0], np.cumsum(chords)))
     if not np.isinf(last):  # the last parameter is the piece's end, whatever its length says

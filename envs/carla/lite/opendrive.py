@@ -27,7 +27,7 @@ Element = ElementTree.Element
 
 _MAX_CHARACTERS = 100_000_000
 _MAX_VALUE = 1e7
-_MAX_LENGTH_M = 500_000.0
+_MAX_LANES_M = 3e6
 _DEFAULT_ORIGIN_DEG = (42.0, 2.0)
 
 
@@ -47,8 +47,8 @@ def read(text: str) -> Network:
         raise MapError("The OpenDRIVE map has no road; give it at least one.")
     if len({road.road_id for road in roads}) < len(roads):
         raise MapError("The OpenDRIVE map has two roads of the same id; ids must be unique.")
-    if sum(road.length for road in roads) > _MAX_LENGTH_M:
-        raise MapError(f"The OpenDRIVE map has more than {_MAX_LENGTH_M / 1000:.0f} km of road; cut it.")
+    if sum(map(_lanes_m, roads)) > _MAX_LANES_M:
+        raise MapError(f"The OpenDRIVE map has more than {_MAX_LANES_M / 1000:.0f} km of lanes; cut it.")
     junctions = [_junction(element) for element in root.findall("junction")]
     controllers = {
         _text(element, "id"): tuple(_text(control, "signalId") for control in element.findall("control"))
@@ -102,6 +102,14 @@ def _road(element: Element) -> Road:
     )
 
 
+def _lanes_m(road: Road) -> float:
+    """Length of all lanes, the reference line being one, m."""
+    ends = road.section_ends()
+    return (
+        sum((end - section.s) * len(section.lanes) for section, end in zip(road.sections, ends)) + road.length
+    )
+
+
 def _geometry(element: Element) -> Geometry:
     shape = next(iter(element), None)
     readers: dict[str, Callable[[Element], tuple[float, ...]]] = {
@@ -109,7 +117,7 @@ def _geometry(element: Element) -> Geometry:
         "arc": lambda shape: (-_number(shape, "curvature"),) * 2,
         "spiral": lambda shape: (-_number(shape, "curvStart"), -_number(shape, "curvEnd")),
         "poly3": _poly3,
-        "paramPoly3": lambda shape: _param_poly3(shape, _number(element, "length")),
+        "paramPoly3": _param_poly3,
     }
     if shape is None or shape.tag not in readers:
         kind = "nothing" if shape is None else repr(shape.tag[:40])
@@ -133,10 +141,11 @@ def _poly3(shape: Element) -> tuple[float, ...]:
     return (0.0, 1.0, 0.0, 0.0, *(-_number(shape, name) for name in "abcd"), float("inf"))
 
 
-def _param_poly3(shape: Element, length: float) -> tuple[float, ...]:
+def _param_poly3(shape: Element) -> tuple[float, ...]:
+    """Both coordinates as cubics of a parameter: the arc length, or from 0 to 1."""
     u = (_number(shape, name) for name in ("aU", "bU", "cU", "dU"))
     v = (-_number(shape, name) for name in ("aV", "bV", "cV", "dV"))
-    return (*u, *v, length if shape.get("pRange") == "arcLength" else 1.0)
+    return (*u, *v, float("inf") if shape.get("pRange") == "arcLength" else 1.0)
 
 
 def _section(element: Element) -> LaneSection:
@@ -149,7 +158,7 @@ def _lane(element: Element) -> LaneSpec:
         lane_id=_integer(element, "id"),
         kind=element.get("type", "none"),
         widths=_cubics(element.findall("width"), start="sOffset"),
-        marks=tuple(_mark(mark) for mark in element.findall("roadMark")),
+        marks=tuple(sorted(_mark(mark) for mark in element.findall("roadMark"))),
         predecessor=_lane_link(element.find("link/predecessor")),
         successor=_lane_link(element.find("link/successor")),
     )
@@ -157,7 +166,7 @@ def _lane(element: Element) -> LaneSpec:
 
 def _mark(element: Element) -> Mark:
     return Mark(
-        s=_number(element, "sOffset", 0.0),
+        s=max(_number(element, "sOffset", 0.0), 0.0),
         kind=element.get("type", "none"),
         colour=element.get("color", "standard"),
         width=min(max(_number(element, "width", 0.15), 0.0), 1.0),

@@ -68,8 +68,8 @@ def parse(xodr: str, name: str = "OpenDriveMap", seed: int = 0) -> RoadMap:
 
 
 def _bounds(lanes: list[Lane]) -> Bounds:
-    reach = np.concatenate([lane.points[:, :2] for lane in lanes])
-    (x_min, y_min), (x_max, y_max) = reach.min(0) - _MARGIN_M, reach.max(0) + _MARGIN_M
-    if max(x_max - x_min, y_max - y_min) > _MAX_SIDE_M:
-        raise MapError(f"The OpenDRIVE map is wider than {_MAX_SIDE_M / 1000:.0f} km; cut it.")
-    return float(x_min), float(y_min), float(x_max), float(y_max)
+    points = np.concatenate([lane.points for lane in lanes])
+    low, high = points.min(0) - _MARGIN_M, points.max(0) + _MARGIN_M
+    if (high - low).max() > _MAX_SIDE_M:
+        raise MapError(f"The OpenDRIVE map is more than {_MAX_SIDE_M / 1000:.0f} km wide or high; cut it.")
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

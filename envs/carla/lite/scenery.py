@@ -15,6 +15,7 @@ from envs.carla.lite.surfaces import TERRAIN, Colour
 BUILDINGS, POLES, TRAFFIC_LIGHTS, VEGETATION = 3, 6, 7, 9
 
 _SPACING_M = 14.0
+_MAX_PROPS = 2000
 _CLEARANCE_M = 2.0
 _CELL_M = 1.0
 _BUILDINGS_IN_TOWN, _BUILDINGS_OUTSIDE = 0.75, 0.35
@@ -49,7 +50,10 @@ class Prop:
 
 
 def place(lanes: list[Lane], ground: Ground, seed: int) -> Iterator[Prop]:
-    """Buildings and trees on free ground beside the roads; where there is no room, nothing stands."""
+    """Buildings and trees on free ground beside the roads; where there is no room, nothing stands.
+
+    Large maps get a limited number: the first roads have them all.
+    """
     rng = np.random.default_rng(seed)
     step = max(round(_CELL_M / ground.resolution), 1)
     cell_m = step * ground.resolution
@@ -70,6 +74,8 @@ def place(lanes: list[Lane], ground: Ground, seed: int) -> Iterator[Prop]:
             if is_on_map and free_m[row, column] > radius + _CLEARANCE_M and np.all(gaps > radius):
                 taken = np.vstack((taken, (x, y, radius)))
                 yield prop
+            if len(taken) == _MAX_PROPS:
+                return
 
 
 def lights(signals: list[Signal]) -> Iterator[Prop]:

@@ -76,15 +76,23 @@ def _lanes(section: SectionSamples) -> Iterator[Surface]:
 
 
 def _lines(section: SectionSamples) -> Iterator[Surface]:
+    along = section.s - section.s[0]
     for lane in section.road.sections[section.index].lanes.values():
         ends = [mark.s for mark in lane.marks[1:]] + [np.inf]
         for mark, end in zip(lane.marks, ends):
-            along = section.s - section.s[0]
             colour = _MARK_COLOURS.get(mark.colour, _WHITE)
             for style, shift in _strokes(mark):
+                middle = section.borders[lane.lane_id][0] + shift
+                left, right = (section.shifted(middle + side * mark.width / 2) for side in (-1, 1))
                 for low, high in _intervals(style, mark.s, min(end, float(along[-1]))):
-                    strip = _strip(section, section.borders[lane.lane_id][0] + shift, mark.width, low, high)
-                    yield from (Surface(points, ROAD_LINES, colour) for points in strip)
+                    places = [low, *along[(along > low) & (along < high)], high]
+                    for points in _ribbon(_at(places, along, left), _at(places, along, right)):
+                        yield Surface(points, ROAD_LINES, colour)
+
+
+def _at(places: list[float], along: NDArray, line: NDArray) -> NDArray:
+    """(n, 2): points of a line at these places along it."""
+    return np.column_stack([np.interp(places, along, line[:, axis]) for axis in (0, 1)])
 
 
 def _strokes(mark: Mark) -> list[tuple[str, float]]:
@@ -101,21 +109,6 @@ def _intervals(style: str, start: float, end: float) -> Iterator[tuple[float, fl
     elif style == "broken":
         for low in np.arange(start, end, _DASH_PERIOD_M):
             yield float(low), min(float(low) + _DASH_M, end)
-
-
-def _strip(
-    section: SectionSamples, offset: NDArray, width: float, low: float, high: float
-) -> Iterator[NDArray]:
-    """Polygons of a line along an offset (n,), from `low` to `high` m of its section."""
-    along = section.s - section.s[0]
-    inside = np.flatnonzero((along > low) & (along < high))
-    places = np.concatenate(([low], along[inside], [high]))
-    left, right = (section.shifted(offset + side * width / 2) for side in (-1, 1))
-    left, right = (
-        np.column_stack([np.interp(places, along, line[:, axis]) for axis in (0, 1)])
-        for line in (left, right)
-    )
-    yield from _ribbon(left, right)
 
 
 def _ribbon(left: NDArray, right: NDArray) -> Iterator[NDArray]:

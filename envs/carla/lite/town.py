@@ -16,19 +16,23 @@ _REACH_M = 14.0
 """from a junction's middle to its arms; the radius of turns"""
 _CORNER_RADIUS_M = 20.0
 _MIDDLE = 5
+_JUNCTION_IDS = 900
+"""the client takes a road's link for one to a road where there is a road of that id, so these are not roads' ids"""
 _REACHES_M = (130.0, 75.0, 110.0, 90.0)
 """from the middle to the T junctions"""
 _LIT = (_MIDDLE, 1, 3)
 """junctions with traffic lights: the middle and both ends of the street from west to east"""
+_POLE_M = 1.5
+"""from a lane's border to the pole of its light"""
 _STOP_M = 1.0
 """from a traffic light to its junction"""
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """A junction: its middle (m) and, by direction, the arms: a road's id and whether the road's end is here."""
+    """A junction: its number, its middle (m) and, by direction, its arms: the road and whether its end is here."""
 
-    junction_id: int
+    number: int
     x: float
     y: float
     arms: dict[int, tuple[int, bool]]
@@ -45,7 +49,7 @@ def town() -> str:
     for crossing in crossings:
         ways = list(_ways(crossing))
         connecting += [road for road, _ in ways]
-        lit = crossing.junction_id in _LIT
+        lit = crossing.number in _LIT
         junctions.append(_junction(crossing, [text for _, text in ways], lit))
         if lit:
             controllers += _add_lights(crossing, roads)
@@ -98,7 +102,7 @@ def _street(
             LaneText(2 * side, "sidewalk", _SIDEWALK_M),
         )
     ]
-    ends = [f'elementType="junction" elementId="{junction}"' for junction in junctions]
+    ends = [f'elementType="junction" elementId="{_JUNCTION_IDS + junction}"' for junction in junctions]
     return RoadText(road_id, start, bends, lanes, "broken", ends[0], ends[1])
 
 
@@ -106,7 +110,7 @@ def _ways(crossing: Crossing) -> Iterator[tuple[RoadText, str]]:
     """Each way through a junction: a road, and the connection that names it."""
     pairs = [(source, target) for source in crossing.arms for target in crossing.arms if source != target]
     for number, (source, target) in enumerate(pairs):
-        road_id = 100 * (crossing.junction_id + 1) + number
+        road_id = 100 * crossing.number + number
         turn = (target - source) % 4  # 1 right, 2 straight on, 3 left
         curvature = {1: -1 / _REACH_M, 2: 0.0, 3: 1 / _REACH_M}[turn]
         bend = Bend(2 * _REACH_M if turn == 2 else _REACH_M * math.pi / 2, curvature, curvature)
@@ -127,7 +131,14 @@ def _ways(crossing: Crossing) -> Iterator[tuple[RoadText, str]]:
         links = "".join(f'<laneLink from="{lane.predecessor}" to="{lane.lane_id}"/>' for lane in lanes)
         yield (
             RoadText(
-                road_id, start, [bend], lanes, "none", touches[0], touches[1], junction=crossing.junction_id
+                road_id,
+                start,
+                [bend],
+                lanes,
+                "none",
+                touches[0],
+                touches[1],
+                junction=_JUNCTION_IDS + crossing.number,
             ),
             f'<connection id="{number}" incomingRoad="{before}" connectingRoad="{road_id}" '
             f'contactPoint="start">{links}</connection>\n',
@@ -135,11 +146,10 @@ def _ways(crossing: Crossing) -> Iterator[tuple[RoadText, str]]:
 
 
 def _junction(crossing: Crossing, connections: list[str], lit: bool) -> str:
-    number = crossing.junction_id
+    number = crossing.number
     controllers = [f'<controller id="{2 * number + axis}" type="0"/>' for axis in (0, 1) if lit]
-    return (
-        f'<junction id="{number}" name="junction {number}">\n{"".join(connections + controllers)}</junction>'
-    )
+    content = "".join(connections + controllers)
+    return f'<junction id="{_JUNCTION_IDS + number}" name="junction {number}">\n{content}</junction>'
 
 
 def _add_lights(crossing: Crossing, roads: dict[int, RoadText]) -> list[str]:
@@ -147,16 +157,16 @@ def _add_lights(crossing: Crossing, roads: dict[int, RoadText]) -> list[str]:
     controls = ["", ""]
     for direction, (road_id, is_end) in crossing.arms.items():
         road, lane = roads[road_id], -1 if is_end else 1
-        signal_id = 10 * crossing.junction_id + direction + 1
+        signal_id = 10 * crossing.number + direction + 1
         length = sum(bend.length for bend in road.bends)
         road.signals.append(
             f'<signal id="{signal_id}" name="light {signal_id}" s="{length - _STOP_M if is_end else _STOP_M}" '
-            f't="{lane * (_LANE_M + _SIDEWALK_M / 2)}" zOffset="0" hOffset="0" pitch="0" roll="0" dynamic="yes" '
+            f't="{lane * (_LANE_M + _POLE_M)}" zOffset="0" hOffset="0" pitch="0" roll="0" dynamic="yes" '
             f'orientation="{"+" if is_end else "-"}" country="OpenDRIVE" type="{TRAFFIC_LIGHT}" subtype="-1" '
             f'value="-1" height="0.8" width="0.3"><validity fromLane="{lane}" toLane="{lane}"/></signal>'
         )
         controls[direction % 2] += f'<control signalId="{signal_id}" type="0"/>'
     return [
-        f'<controller id="{2 * crossing.junction_id + axis}" name="axis {axis}" sequence="{axis}">{text}</controller>'
+        f'<controller id="{2 * crossing.number + axis}" name="axis {axis}" sequence="{axis}">{text}</controller>'
         for axis, text in enumerate(controls)
     ]
