@@ -15,7 +15,7 @@ from envs.carla.lite.lights import TrafficLights
 from envs.carla.lite.pose import Pose
 from envs.carla.lite.signals import Signal
 from envs.carla.lite.vehicle_spec import VehicleSpec
-from envs.carla.lite.vehicle_state import Control, VehicleState
+from envs.carla.lite.vehicle_state import Control, VehicleState, angular_velocity
 
 ORIGIN = Pose(0.0, 0.0, 0.0)
 STILL: wire.Motion = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -107,6 +107,12 @@ class Vehicle(Actor):
         state = self.state
         state.x, state.y, state.z, state.pitch, state.yaw, state.roll = self.pose = pose
 
+    def stop_at(self, pose: Pose) -> None:
+        """Put it there, at rest and free of pushes."""
+        fresh = VehicleState(is_simulated=self.state.is_simulated, has_gravity=self.state.has_gravity)
+        vars(self.state).update(vars(fresh))
+        self.move(pose)
+
     def refit(self, spec: VehicleSpec) -> None:
         """Make it of other parts."""
         self.spec = spec
@@ -121,7 +127,7 @@ class Vehicle(Actor):
     def motion(self) -> wire.Motion:
         """As the physics has it."""
         s = self.state
-        return (s.vx, s.vy, s.vz, s.roll_rate, s.pitch_rate, s.yaw_rate, s.ax, s.ay, s.az)
+        return (s.vx, s.vy, s.vz, *angular_velocity(s), s.ax, s.ay, s.az)
 
     def record(self) -> bytes:
         """With the control, as clients read it back, and the traffic light that it stands at."""

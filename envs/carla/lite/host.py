@@ -11,6 +11,7 @@ from envs.carla.lite import maps, roadmap
 from envs.carla.lite.handlers import METHODS
 from envs.carla.lite.roadmap import RoadMap
 from envs.carla.lite.rpc import CallError, Rpc, Session
+from envs.carla.lite.scene import Scene
 from envs.carla.lite.sensors import Sensors
 from envs.carla.lite.settings import Settings
 from envs.carla.lite.sockets import listen
@@ -81,6 +82,11 @@ class Host:
                 self.streams.sweep()
                 if parent is not None and not _is_alive(parent, is_child):
                     return
+
+    @property
+    def scene(self) -> Scene:
+        """The map as the sensors see it."""
+        return self._sensors.scene
 
     def must_wait(self) -> bool:
         """Whether a tick that a client asks for should wait for subscribers."""

@@ -60,6 +60,9 @@ class Sensor(Actor):
     """Whether it looks at each tick and speaks only when there is something to say."""
     is_camera: ClassVar[bool] = False
     due_s: float = 0.0
+    last_s: float = 0.0
+    passed_s: float = 0.0
+    """Time since the last measurement; of the first one, the last step of the world."""
 
     def check(self) -> None:
         """Refuse attributes that cannot be served.
@@ -72,12 +75,23 @@ class Sensor(Actor):
         """An attribute that is a number."""
         return float(self.attributes[name])
 
+    @property
     def carrier(self) -> Vehicle | None:
         """The vehicle that it is mounted on, directly or not."""
         parent = self.parent
         while parent is not None and not isinstance(parent, Vehicle):
             parent = parent.parent
         return parent
+
+    def is_due(self, now_s: float, delta_s: float) -> bool:
+        """Whether it measures in this tick; then the time to the next measurement begins."""
+        if now_s < self.due_s - _EARLY_S:
+            return False
+        every_s = float(self.attributes.get("sensor_tick", "0"))
+        due_s = self.due_s + every_s if self.due_s else now_s + every_s
+        self.due_s = due_s if due_s > now_s + _EARLY_S else now_s + every_s
+        self.passed_s, self.last_s = now_s - self.last_s if self.last_s else delta_s, now_s
+        return True
 
     def measure(self, around: Surroundings) -> Iterator[bytes]:
         """What follows the header, once a message."""
@@ -102,19 +116,8 @@ class Sensors:
         for sensor in world.sensors:
             if not is_wanted(sensor.stream_id) or (sensor.is_camera and settings.no_rendering):
                 continue
-            if not sensor.is_event and not _is_due(sensor, world.time_s):
+            if not sensor.is_event and not sensor.is_due(world.time_s, world.delta_s):
                 continue
+            head = wire.header(sensor.kind, world.frame, world.time_s, sensor.pose)
             for payload in sensor.measure(around):
-                yield (
-                    sensor.stream_id,
-                    wire.header(sensor.kind, world.frame, world.time_s, sensor.pose) + payload,
-                )
-
-
-def _is_due(sensor: Sensor, now_s: float) -> bool:
-    if now_s < sensor.due_s - _EARLY_S:
-        return False
-    every_s = float(sensor.attributes.get("sensor_tick", 0.0))
-    due_s = sensor.due_s + every_s if sensor.due_s else now_s + every_s
-    sensor.due_s = due_s if due_s > now_s + _EARLY_S else now_s + every_s
-    return True
+                yield sensor.stream_id, head + payload

@@ -4,7 +4,10 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from utils.errors import check
+
 MAX_SUBSTEPS = 16
+MAX_DELTA_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,14 @@ class Settings:
 
     @classmethod
     def from_wire(cls, values: list[Any]) -> "Settings":
-        """From a checked `EpisodeSettings`."""
+        """From a checked `EpisodeSettings`.
+
+        Raises:
+            UserError: a step would be too long.
+        """
         settings = list(values)
         delta = settings[2][1] if settings[2][0] else 0.0
+        check(delta <= MAX_DELTA_S, f"fixed_delta_seconds must be {MAX_DELTA_S} at most; got {delta}.")
         settings[2] = float(delta) if delta > 0 else None
         return cls(*settings)
 

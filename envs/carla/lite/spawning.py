@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from envs.carla.lite import blueprints, sensors_body, sensors_cameras
+from envs.carla.lite import blueprints, sensors_body, sensors_cameras, sensors_rays
 from envs.carla.lite.actors import ORIGIN, Actor, Vehicle, Walker, attach
 from envs.carla.lite.collisions import Body
 from envs.carla.lite.pose import Pose
@@ -19,6 +19,12 @@ SENSORS: dict[str, type[Sensor]] = {
     "sensor.camera.depth": sensors_cameras.DepthCamera,
     "sensor.other.collision": sensors_body.Collision,
     "sensor.other.lane_invasion": sensors_body.LaneInvasion,
+    "sensor.other.imu": sensors_body.ImuSensor,
+    "sensor.other.gnss": sensors_body.GnssSensor,
+    "sensor.other.obstacle": sensors_rays.Obstacle,
+    "sensor.other.radar": sensors_rays.Radar,
+    "sensor.lidar.ray_cast": sensors_rays.Lidar,
+    "sensor.lidar.ray_cast_semantic": sensors_rays.SemanticLidar,
 }
 FAR_M = 1e6
 """No place in the world is farther from its origin."""

@@ -129,28 +129,26 @@ def event(*fields: tuple[schema.Check, Any]) -> bytes:
     return pack([content for _, content in fields])
 
 
-def lidar(horizontal_deg: float, channels: Sequence[NDArray[Any]], semantic: bool) -> bytes:
-    """Points by channel; each float32 (n, 4) x, y, z, intensity, or a structured array of `SEMANTIC_POINT`."""
-    _check_finite(horizontal_deg)
-    counts = [len(channel) for channel in channels]
-    points = b"".join(_points(channel, semantic) for channel in channels)
-    return struct.pack(f"<fI{len(counts)}I", horizontal_deg, len(counts), *counts) + points
+def lidar(
+    angle_rad: float, counts: NDArray[Any], points: NDArray[Any], objects: NDArray[Any] | None = None
+) -> bytes:
+    """A lidar's sweep.
 
-
-SEMANTIC_POINT = np.dtype(
-    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("cos", "<f4"), ("object", "<u4"), ("label", "<u4")]
-)
-
-
-def _points(channel: NDArray[Any], semantic: bool) -> bytes:
-    if semantic:
-        if channel.dtype != SEMANTIC_POINT:
-            raise WireError(f"points of type {channel.dtype}")
-        numbers = np.stack([channel[name] for name in ("x", "y", "z", "cos")])
-        if not np.isfinite(numbers).all():
-            raise WireError("a point must be finite")
-        return channel.tobytes()
-    return rows(channel, 4)
+    Args:
+        angle_rad: where it stands.
+        counts: points of each channel, (channels,).
+        points: float32 (n, 4), channel after channel: x, y, z and intensity, or the cosine of the incidence.
+        objects: of a semantic lidar, uint32 (n, 2): actor and label.
+    """
+    _check_finite(angle_rad)
+    packed = rows(points, 4)
+    if int(counts.sum()) != len(points):
+        raise WireError(f"{len(points)} points in channels of {int(counts.sum())}")
+    if objects is not None:
+        both = np.empty((len(points), 6), "<u4")
+        both[:, :4], both[:, 4:] = np.frombuffer(packed, "<u4").reshape(-1, 4), objects
+        packed = both.tobytes()
+    return struct.pack("<fI", angle_rad, len(counts)) + counts.astype("<u4").tobytes() + packed
 
 
 def rows(points: NDArray[Any], columns: int) -> bytes:

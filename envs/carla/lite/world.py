@@ -150,7 +150,7 @@ class World:
             each.at_light = self.crossings.light_at(each)
         for (
             actor
-        ) in self.actors.values():  # in order of the ids: a parent comes before what is attached to it
+        ) in self.actors.values():  # in the order of spawning: parents before what is attached to them
             if actor.parent is not None:
                 actor.pose = actors.attach(actor.parent.pose, actor.mount)
 
@@ -167,9 +167,8 @@ class World:
         label = bytes((actor.blueprint.label,))
         return [actor.id, parent, actor.description(), actor.bounding_box(), label, token]
 
-    def describe_prop(self, index: int) -> list[Any]:
-        """`Actor` that stands for a prop of the map, which is none: id 0."""
-        label = self.roadmap.props[index].label
+    def describe_thing(self, label: int) -> list[Any]:
+        """`Actor` that stands for a thing of the map, which is none: id 0."""
         nothing = [(0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0]
         return [0, 0, [0, PROP_NAMES.get(label, "static.unknown"), []], nothing, bytes((label,)), b""]
 
@@ -181,14 +180,13 @@ class World:
     def _drive(self, dt: float, count: int) -> None:
         """The physics of one step: so many substeps of `dt`."""
         walkers = [actor for actor in self.actors.values() if isinstance(actor, Walker)]
-        before = [each.pose for each in self.vehicles]
         for each in self.vehicles:
             if each.target is not None:
                 each.control = each.pilot.control(each.target, each.state, each.spec, dt * count)
-        felt: dict[tuple[int, int, int], collisions.Contact] = {}
+        felt: dict[tuple[int, int, int], collisions.Contact] = {}  # the first touch of each pair, the hardest
         for _ in range(count):
             for each in self.vehicles:
-                vehicle.step(each.state, each.spec, each.control, dt, self._grip, self._height)
+                self._drive_one(each, dt)
             for walker in walkers:
                 assert walker.body is not None
                 vx, vy = walker.velocity()
@@ -198,11 +196,19 @@ class World:
             for contact in collisions.resolve(bodies, self._touching(bodies)):
                 felt.setdefault((contact.actor_id, contact.other_id, contact.prop), contact)
         self.contacts = list(felt.values())
-        for each, old in zip(self.vehicles, before):
-            _tame(each, old)
         for actor in self.actors.values():
             if actor.body is not None:
                 actor.follow_body()
+
+    def _drive_one(self, car: Vehicle, dt: float) -> None:
+        try:
+            vehicle.step(car.state, car.spec, car.control, dt, self._grip, self._height)
+            is_sane = _is_sane(car.state)
+        except (ArithmeticError, ValueError):
+            is_sane = False
+        if not is_sane:
+            print(f"vehicle {car.id} left all bounds and was stopped", file=sys.stderr, flush=True)
+            car.stop_at(car.pose)
 
     def _bodies(self) -> list[collisions.Body]:
         return [
@@ -227,16 +233,8 @@ class World:
         return actor
 
 
-def _tame(car: Vehicle, pose: Pose) -> None:
-    """Put a vehicle back and stop it if it has left all bounds."""
-    s = car.state
-    places, speeds = (s.x, s.y, s.z), (s.vx, s.vy, s.vz, s.yaw_rate)
-    if all(abs(each) < FAR_M for each in places) and all(abs(each) < FAST_MPS for each in speeds):
-        return  # a NaN is below nothing
-    state = VehicleState(*pose)
-    for name in vars(state):
-        if name not in ("constant_velocity", "is_simulated", "has_gravity"):
-            setattr(s, name, getattr(state, name))
-    s.constant_velocity = None
-    car.move(pose)
-    print(f"vehicle {car.id} left all bounds and was stopped", file=sys.stderr, flush=True)
+def _is_sane(s: VehicleState) -> bool:
+    """Whether a vehicle is in the world and moves as something can; a NaN does not."""
+    is_near = -FAR_M < s.x < FAR_M and -FAR_M < s.y < FAR_M and -FAR_M < s.z < FAR_M
+    is_slow = -FAST_MPS < s.vx < FAST_MPS and -FAST_MPS < s.vy < FAST_MPS and -FAST_MPS < s.vz < FAST_MPS
+    return is_near and is_slow and -FAST_MPS < s.yaw_rate < FAST_MPS
