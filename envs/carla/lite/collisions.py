@@ -136,8 +136,13 @@ def find_contacts(bodies: Sequence[Body], props: PropGrid = NO_PROPS) -> list[Co
     return contacts
 
 
-def resolve(bodies: Sequence[Body], contacts: Sequence[Contact]) -> list[Contact]:
+def resolve(bodies: Sequence[Body], contacts: Sequence[Contact], dt: float = math.inf) -> list[Contact]:
     """Push the bodies of the contacts apart and change their velocities.
+
+    Args:
+        bodies: all of `find_contacts`.
+        contacts: what that found.
+        dt: length of the step, s, in which the accelerations show the blow; without it they do not.
 
     Returns:
         the contacts with their impulses, for a pair of bodies one for each of the two: what collision sensors report.
@@ -157,6 +162,10 @@ def resolve(bodies: Sequence[Body], contacts: Sequence[Contact]) -> list[Contact
         events.append(contact)
         if two is not None:
             events.append(_mirrored(contact, one))
+    for event in events:
+        body = by_id[event.actor_id]
+        body.state.ax += event.impulse[0] / body.mass_kg / dt
+        body.state.ay += event.impulse[1] / body.mass_kg / dt
     return events
 
 

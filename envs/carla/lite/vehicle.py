@@ -86,9 +86,7 @@ def step(
         for _ in range(num):
             _roll(state, spec, control, engine, dt / num, grip)
     else:
-        state.x += state.vx * dt
-        state.y += state.vy * dt
-        _turn(state, state.yaw_rate * dt)
+        _move(state, dt)
         state.front_n = state.rear_n = (0.0, 0.0)
     if state.constant_velocity is not None:
         _hold_velocity(state)
@@ -106,7 +104,7 @@ def steer_rad(state: VehicleState, spec: VehicleSpec, speed: float) -> float:
 
 def _rest(state: VehicleState) -> None:
     state.vx = state.vy = state.vz = state.ax = state.ay = state.az = 0.0
-    state.pitch_rate = state.yaw_rate = state.roll_rate = state.forward_mps2 = 0.0
+    state.pitch_rate = state.yaw_rate = state.forward_mps2 = 0.0
     state.front_n = state.rear_n = (0.0, 0.0)
     state.force = (0.0, 0.0, 0.0, 0.0)
 
@@ -153,17 +151,8 @@ def _roll(
     wheel = steer_rad(state, spec, forward)
 
     # along the body: the engine and the slope, then everything that can only slow it down
-    # (stability control: what cornering took of the friction circle is lost to the engine and the rear brakes)
-    left_front = _USABLE * _left_of(most_front, state.front_n[1])
-    left_rear = _USABLE * _left_of(most_rear, state.rear_n[1])
-    drive_front = within(engine[0] * spec.drive_front, left_front)
-    drive_rear = within(engine[0] * (1 - spec.drive_front), left_rear)
-    brake_front, brake_rear, hand_brake = spec.brake_n
-    brake_rear = min(brake_rear * control.brake, left_rear) + (hand_brake if control.hand_brake else 0.0)
-    along_front = _along(forward, right + a * state.yaw_rate)
-    along_rear = _along(forward, right - b * state.yaw_rate)
-    brake_front = min(brake_front * control.brake, _USABLE * most_front * along_front)
-    brake_rear = min(brake_rear, _USABLE * most_rear * along_rear)
+    drive_front, drive_rear = _driving(state, spec, engine[0], most_front, most_rear)
+    brake_front, brake_rear = _braking(state, spec, control, forward, right, most_front, most_rear)
     softness = max(1 - (grip_front + grip_rear) / 2, 0.0)
     resistance = (_ROLLING + _SOFT_ROLLING * softness) * (load_front + load_rear)
     resistance += (engine[1] + spec.air_drag * abs(forward)) * abs(forward)
@@ -179,15 +168,43 @@ def _roll(
     rear = spec.stiffness_rear * grip_rear * load_rear, side_rear
     forward, right, rate, side_n = corner(spec, (forward, right, state.yaw_rate), wheel, front, rear, dt)
 
-    state.front_n = math.copysign(brake_front, -forward) + drive_front, side_n[0]
-    state.rear_n = math.copysign(brake_rear, -forward) + drive_rear, side_n[1]
     if is_stopped and abs(forward) + abs(right) + abs(rate) < _STILL:
         forward = right = rate = 0.0
-    state.vx, state.vy = forward * cos - right * sin, forward * sin + right * cos
-    state.yaw_rate = rate
-    state.x += state.vx * dt
-    state.y += state.vy * dt
-    _turn(state, rate * dt)
+    state.front_n = drive_front - math.copysign(brake_front, forward), side_n[0]
+    state.rear_n = drive_rear - math.copysign(brake_rear, forward), side_n[1]
+    state.vx, state.vy, state.yaw_rate = forward * cos - right * sin, forward * sin + right * cos, rate
+    _move(state, dt)
+
+
+def _driving(
+    state: VehicleState, spec: VehicleSpec, engine_n: float, most_front: float, most_rear: float
+) -> tuple[float, float]:
+    """Force of the engine at each axle, N. Traction control: it gets what cornering left of the friction circle."""
+    left_front = _USABLE * _left_of(most_front, state.front_n[1])
+    left_rear = _USABLE * _left_of(most_rear, state.rear_n[1])
+    share = spec.drive_front
+    return within(engine_n * share, left_front), within(engine_n * (1 - share), left_rear)
+
+
+def _braking(
+    state: VehicleState,
+    spec: VehicleSpec,
+    control: Control,
+    forward: float,
+    right: float,
+    most_front: float,
+    most_rear: float,
+) -> tuple[float, float]:
+    """Force of the brakes at each axle, N. Stability control: the rear ones, too, leave to cornering what it has."""
+    if not (control.brake or control.hand_brake):
+        return 0.0, 0.0
+    front, rear, hand = spec.brake_n
+    left_rear = _USABLE * _left_of(most_rear, state.rear_n[1])
+    rear = min(rear * control.brake, left_rear) + (hand if control.hand_brake else 0.0)
+    along_front = _along(forward, right + spec.front_axle_m * state.yaw_rate)
+    along_rear = _along(forward, right - spec.rear_axle_m * state.yaw_rate)
+    front = min(front * control.brake, _USABLE * most_front * along_front)
+    return front, min(rear, _USABLE * most_rear * along_rear)
 
 
 def _along(forward: float, side: float) -> float:
@@ -204,8 +221,10 @@ def _left_of(most: float, used: float) -> float:
     return math.sqrt(max(most * most - used * used, 0.0))
 
 
-def _turn(state: VehicleState, by: float) -> None:
-    state.yaw = math.remainder(state.yaw + by, 2 * math.pi)
+def _move(state: VehicleState, dt: float) -> None:
+    state.x += state.vx * dt
+    state.y += state.vy * dt
+    state.yaw = math.remainder(state.yaw + state.yaw_rate * dt, 2 * math.pi)
 
 
 def _follow_ground(state: VehicleState, spec: VehicleSpec, dt: float, height: Field) -> None:

@@ -79,3 +79,10 @@ def add_force(state: VehicleState, force: tuple[float, float, float], torque_z: 
 def speed_mps(state: VehicleState) -> float:
     """Speed along the body; negative backwards."""
     return state.vx * math.cos(state.yaw) + state.vy * math.sin(state.yaw)
+
+
+def angular_velocity(state: VehicleState) -> tuple[float, float, float]:
+    """About the world's axes, rad/s: a nose that rises turns backwards about the axis to the right."""
+    if state.pitch_rate == 0:
+        return 0.0, 0.0, state.yaw_rate
+    return state.pitch_rate * math.sin(state.yaw), -state.pitch_rate * math.cos(state.yaw), state.yaw_rate

@@ -94,6 +94,12 @@ def test_a_car_stops_at_a_wall_and_the_wall_is_named() -> None:
     assert body.state.x == pytest.approx(-SPEC.extent[0] - 0.5, abs=0.02)
 
 
+def test_a_blow_shows_in_the_acceleration_of_its_step() -> None:
+    body = car(1, x=-SPEC.extent[0] - 0.4, vx=15.0, ax=1.0)
+    resolve([body], find_contacts([body], PropGrid([Wall((0.0, 0.0, 1.0))])), dt=0.05)
+    assert body.state.ax == pytest.approx(1 - 16.5 / 0.05, rel=0.02)
+
+
 def test_a_glancing_blow_turns_the_car_along_the_wall() -> None:
     reach = SPEC.extent[0] * math.cos(1.2) + SPEC.extent[1] * math.sin(1.2)
     body = car(1, x=-0.45 - reach, yaw=1.2, vx=10 * math.cos(1.2), vy=10 * math.sin(1.2))

@@ -6,7 +6,7 @@ import pytest
 
 from envs.carla.lite.vehicle import Control, VehicleState, flat, speed_mps, steer_rad, step
 from envs.carla.lite.vehicle_spec import SPECS, VehicleSpec
-from envs.carla.lite.vehicle_state import add_angular_impulse, add_force, add_impulse
+from envs.carla.lite.vehicle_state import add_angular_impulse, add_force, add_impulse, angular_velocity
 
 G = 9.81
 SALOONS = ["vehicle.tesla.model3", "vehicle.lincoln.mkz_2020", "vehicle.mini.cooper_s"]
@@ -261,6 +261,18 @@ def test_it_falls_lands_and_follows_hills() -> None:
     state = VehicleState(z=5.0, has_gravity=False)
     drive(state, MODEL3, Control(), 1.0)
     assert state.z == 5.0
+
+
+def test_a_rising_nose_turns_about_the_axis_to_the_left() -> None:
+    def valley(x: float, y: float) -> float:
+        return 0.01 * y * y
+
+    state = VehicleState(vy=5.0, yaw=math.pi / 2)
+    for _ in range(20):
+        step(state, MODEL3, Control(0.3), 0.05, height=valley)
+    # it drives towards +y, so that its right is -x
+    assert angular_velocity(state) == pytest.approx((state.pitch_rate, 0, 0), abs=1e-6)
+    assert state.pitch_rate == pytest.approx(0.02 * state.vy, rel=0.05)
 
 
 def test_on_flat_ground_height_pitch_and_roll_stay_exactly_as_they_are() -> None:
