@@ -15,6 +15,7 @@ import tyro
 
 import envs
 from data import trained
+from data.trained import DEFAULT_LOGS, SHIPPED, STAGES
 from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker, Scores, play
 from envs.recording import Scene, film, picture
@@ -27,9 +28,6 @@ from utils.progress import bar
 from utils.run_dir import RunDir
 from utils.video import write_gif, write_video
 
-DEFAULT_LOGS = Path("exp_dir")
-SHIPPED = Path(__file__).resolve().parent / "pretrained" / "carracing"
-STAGES = ("controller", "controller-dream")
 FPS = 50
 GIF_FPS, GIF_FRAMES = 10.0, 60
 

@@ -15,6 +15,13 @@ from utils.checkpoint import Checkpoint, fingerprint, load_built, load_checkpoin
 from utils.errors import UserError, check
 from utils.run_dir import RunDir
 
+DEFAULT_LOGS = Path("exp_dir")
+"""The run directory where none is named."""
+SHIPPED = Path(__file__).resolve().parent.parent / "pretrained" / "carracing"
+"""What a fresh clone drives with."""
+STAGES = ("controller", "controller-dream")
+"""Where a run may keep a controller; the one evolved in the real env comes first."""
+
 
 class TrainedFiles(NamedTuple):
     """Where the weights of one run are."""

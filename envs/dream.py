@@ -9,6 +9,7 @@ depend on its neighbours (but for the last bits of the arithmetic, since a matri
 round differently), and candidates that share a seed share the start and the luck.
 """
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ from envs.latent import feature_space
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
 from models.world_model import WorldModel
+from utils.cli import run
 from utils.errors import check, check_not_negative, check_positive
 
 NOISE_STEPS = 64
@@ -176,3 +178,8 @@ class DreamEnv(SlotEnv):
         if self.config.termination == "sample":
             return uniform < torch.sigmoid(logit)
         return logit > 0 if self.config.termination == "cut" else torch.zeros_like(logit, dtype=torch.bool)
+
+
+if __name__ == "__main__":
+    # Named and not imported: what loads weights stands to the right of this room.
+    run(importlib.import_module("data.dream_page.command").main)

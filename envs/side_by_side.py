@@ -91,7 +91,7 @@ class SideBySide:
             warm_up: steps that M watches before the dream begins.
         """
         obs, _ = self.env.reset(seed=[seed])
-        self._obs, self._real = obs[0], STILL
+        self._obs, self._real, self._dream = obs[0], STILL, STILL
         self._z, self._carry = self.world_model.encode(obs), self.world_model.initial(1)
         self._step, self._return = 0, 0.0
         self._generator.manual_seed(seeding.derive(seed, "dream beside the drive"))
@@ -112,9 +112,11 @@ class SideBySide:
 
     @torch.inference_mode()
     def propose(self, sees: Half) -> np.ndarray:
-        """The controller's action, (A,), by what it sees: the real road or the dream."""
-        assert self._controller is not None and self._params is not None
-        z, carry = (self._z, self._carry) if sees == "real" else (self._dream_z, self._dream_carry)
+        """The controller's action, (A,), by the real road or by the dream; by the other one where that is over."""
+        assert self._controller is not None
+        assert self._params is not None
+        is_real = bool(self._dream.over) if sees == "dream" else not self._real.over
+        z, carry = (self._z, self._carry) if is_real else (self._dream_z, self._dream_carry)
         features = self.world_model.features(z, carry).cpu()
         return self._controller.act(self._params, features)[0].numpy()
 

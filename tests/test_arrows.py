@@ -1,6 +1,7 @@
 """A room imports only rooms to its left: utils <- models <- envs <- data <- root scripts <- tests, benchmarks."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_imports_point_left(path):
             assert ROOMS.index(first) <= ROOMS.index(room), f"{room} imports {first}"
         if first == "carla":
             assert "envs/carla" in path.as_posix(), "carla is imported inside envs/carla only"
+
+
+def modules_named(path: Path) -> set[str]:
+    """Modules of ours that a file names in a string of its code, to be imported later."""
+    texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    names = {text.partition(":")[0] for text in texts if isinstance(text, str)}
+    dotted = {name for name in names if re.fullmatch(r"\w+(\.\w+)+", name)}
+    return {name for name in dotted if (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()}
+
+
+def test_two_modules_alone_are_named_from_their_left():
+    """`envs` is the door to dreams and to their page, which `data` makes, since it loads run directories."""
+    right = set()
+    for path in sources():
+        here = ROOMS.index(room_of(path))
+        named = modules_named(path)
+        right |= {name for name in named if ROOMS.index(room_of(ROOT / name.replace(".", "/"))) > here}
+    assert right == {"data.dreams", "data.dream_page.command"}
 
 
 def test_no_module_bears_a_librarys_name():

@@ -20,6 +20,7 @@ COMMANDS = {
     "traincontroller": "traincontroller",
     "test_controller": "test_controller",
     "run_pipeline": "run_pipeline",
+    "dream": "data.dream_page.command",
 }
 
 
