@@ -41,7 +41,7 @@ _POST_PROCESSING = (
         lens_flare_intensity 0.1
         shutter_speed 200.0
         min_fstop 1.2
-        exposure_compensation 0.0
+        exposure_compensation 0.75
         exposure_min_bright 10.0
         exposure_max_bright 12.0
         exposure_speed_up 3.0

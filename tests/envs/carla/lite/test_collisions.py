@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from envs.carla.lite.collisions import Body, Contact, PropGrid, Shape, find_contacts, overlap, resolve
+from envs.carla.lite.boxes import PropGrid, Shape, overlap
+from envs.carla.lite.collisions import Body, Contact, find_contacts, resolve
 from envs.carla.lite.vehicle_spec import SPECS
 from envs.carla.lite.vehicle_state import VehicleState
 
