@@ -32,7 +32,7 @@ class Geometry:
     kind: Kind
     """"curve": curvature linear in arc length (line, arc, spiral); "cubic": u and v are cubics of a parameter"""
     params: tuple[float, ...]
-    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter (inf: where the length ends)"""
+    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter (inf: as length says)"""
 
     def is_straight(self) -> bool:
         """Whether it is a line."""

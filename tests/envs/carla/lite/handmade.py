@@ -67,3 +67,30 @@ def _compare(worst: Difference, waypoint: Any, point: np.ndarray, yaw: float, wi
     worst.yaw = max(worst.yaw, abs(float((turn + np.pi) % (2 * np.pi) - np.pi)))
     worst.width = max(worst.width, abs(waypoint.lane_width - width))
     worst.num_points += 1
+
+
+def neighbours(xodr: str) -> tuple[dict, dict]:
+    """Lanes before and after each driving lane: as we link them, and where CARLA's waypoints go on to."""
+    import carla
+
+    theirs, network = carla.Map("map", xodr), read(xodr)
+    lanes = build_lanes(network, sample(network))
+    keys = [(lane.road_id, lane.section, lane.lane_id) for lane in lanes]
+    ours, found = {}, {}
+    for lane, key in zip(lanes, keys):
+        if lane.kind != "driving":
+            continue
+        road = network.roads[lane.road_id]
+        ends = road.sections[lane.section].s + 0.1, road.section_ends()[lane.section] - 0.1
+        first, last = (
+            theirs.get_waypoint_xodr(lane.road_id, lane.lane_id, s)
+            for s in ends[:: 1 if lane.lane_id < 0 else -1]
+        )
+        assert first is not None
+        assert last is not None
+        ours[key] = {keys[i] for i in lane.predecessors}, {keys[i] for i in lane.successors}
+        found[key] = tuple(
+            {(way.road_id, way.section_id, way.lane_id) for way in ways}
+            for ways in (first.previous(0.3), last.next(0.3))
+        )
+    return ours, found
