@@ -58,7 +58,7 @@ def cast(
     start = np.asarray(origin, np.float64).reshape(3)
     rays = np.asarray(directions, np.float64).reshape(-1, 3)
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    hits = _hit_ground(scene, start, rays) if ground else _nothing(len(rays))
+    hits = _hit_ground(scene, start, rays, max_m) if ground else _nothing(len(rays))
     solids = solids_of(boxes, [box.actor_id for box in boxes])
     solids = scene.solids.and_then(solids) if props else solids
     solids = _near(solids.grown(grow_m), start, max_m)
@@ -86,13 +86,14 @@ def _near(solids: Solids, start: NDArray, max_m: float) -> Solids:
     return solids.take(np.flatnonzero(away <= max_m))
 
 
-def _hit_ground(scene: "Scene", start: NDArray, rays: NDArray) -> Hits:
+def _hit_ground(scene: "Scene", start: NDArray, rays: NDArray, max_m: float) -> Hits:
     x, y, z = start.tolist()
     plane = scene.plane_at(x, y)
     normal = np.array([-plane.rise_x, -plane.rise_y, 1.0])
     sinking = -(rays @ normal)
-    met = (sinking > 0) & (z >= plane.height)
-    distance = np.where(met, (z - plane.height) / np.where(met, sinking, 1.0), np.inf)
+    above = z - plane.height
+    met = (sinking > 0) & (above >= 0) & (above <= max_m * sinking)
+    distance = np.where(met, above / np.where(met, sinking, 1.0), np.inf)
     places = start[:2] + rays[met, :2] * distance[met, None]
     label = np.zeros(len(rays), np.uint8)
     label[met] = scene.roadmap.ground.label_at(places[:, 0], places[:, 1])

@@ -78,7 +78,7 @@ def palette(weather: Weather) -> Palette:
     light = _by_altitude(_GAIN, altitude)
     brightness = float(light.mean())
     grey = 255 * brightness * np.array(_MURK) * (1 - 0.25 * rain)
-    overcast = min(1.0, 0.85 * clouds**2 + 0.6 * rain)
+    overcast = min(1.0, 0.95 * clouds**2 + 0.6 * rain)
     murky = max(overcast, min(1.0, fog**0.4))
     zenith = (1 - murky) * _by_altitude(_ZENITH, altitude) + murky * grey
     horizon = (1 - murky) * _by_altitude(_HORIZON, altitude) + murky * grey * 1.1
