@@ -280,27 +280,10 @@ _CHARGER = replace(
     drive_front=0.0,
     max_brake_nm=(2400.0, 1400.0),
 )
-_PATROL = replace(
-    _SPRINTER,
-    blueprint_id="vehicle.nissan.patrol",
-    extent=(2.30, 0.97, 0.93),
-    mass_kg=2300.0,
-    wheelbase_m=2.85,
-    front_axle_m=1.4,
-    torque_curve=_torque(_PETROL_TORQUE, 420.0, 5200.0),
-    max_rpm=5200.0,
-    drive_front=0.5,
-    tyre_friction=0.9,
-    generation=1,
-    base_type="car",
-    label=14,
-    has_lights=False,
-)
-
 SPECS: dict[str, VehicleSpec] = {
     spec.blueprint_id: spec
     for spec in (
-        *(_MODEL3, _MKZ, _TT, _COOPER, _CHARGER, _PATROL),
+        *(_MODEL3, _MKZ, _TT, _COOPER, _CHARGER),
         *(_SPRINTER, _FIRETRUCK, _BUS, _YZF, _CROSSBIKE),
     )
 }

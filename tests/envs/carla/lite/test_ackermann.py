@@ -32,6 +32,14 @@ def test_it_reaches_a_speed_and_holds_it(dt: float) -> None:
     assert all(9 < speed < 11 for speed in tail)
 
 
+def test_the_tick_hardly_changes_how_it_pulls_away() -> None:
+    quick, slow = (
+        follow(AckermannTarget(speed_mps=10.0), 6.0, VehicleState(), dt=dt)[0][-1] for dt in (0.02, 0.05)
+    )
+    assert quick == pytest.approx(slow, rel=0.25)
+    assert slow > 2
+
+
 def test_it_slows_down_to_a_stop_and_stands() -> None:
     state = VehicleState(vx=10.0)
     speeds, controls = follow(AckermannTarget(), 40.0, state)

@@ -134,6 +134,17 @@ def test_the_hand_brake_throws_the_tail_out() -> None:
     assert turned[1][1] > 0.4 > 3 * turned[0][1]
 
 
+@pytest.mark.parametrize("name", SALOONS[:2])
+@pytest.mark.parametrize("brake", [0.3, 0.6, 1.0])
+def test_braking_in_a_bend_does_not_throw_it_round(name: str, brake: float) -> None:
+    spec, state = SPECS[name], VehicleState(vx=16.0)
+    drive(state, spec, Control(steer=0.4), 0.5)
+    while speed_mps(state) > 3:
+        step(state, spec, Control(steer=0.4, brake=brake), 0.05)
+        right = state.vy * math.cos(state.yaw) - state.vx * math.sin(state.yaw)
+        assert abs(math.atan2(right, speed_mps(state))) < 0.3
+
+
 def test_the_hand_brake_holds_a_slope_and_no_brake_does_not() -> None:
     def hill(x: float, y: float) -> float:
         return 0.1 * x
@@ -238,6 +249,7 @@ def test_the_gearbox_shifts_up_and_down_and_obeys_a_manual_driver() -> None:
     first = speed_mps(state)
     drive(state, MKZ, Control(throttle=1.0, manual_gear_shift=True, gear=2), 15.0)
     assert state.gear == 2
+    assert state.engine_rpm < 1.02 * MKZ.max_rpm
     assert speed_mps(state) > 1.3 * first
     drive(state, MKZ, Control(throttle=1.0, manual_gear_shift=True, gear=0), 5.0)
     assert speed_mps(state) < 1.5 * first
@@ -265,14 +277,14 @@ def test_it_falls_lands_and_follows_hills() -> None:
 
 def test_a_rising_nose_turns_about_the_axis_to_the_left() -> None:
     def valley(x: float, y: float) -> float:
-        return 0.01 * y * y
+        return 0.01 * (x * x + y * y)
 
-    state = VehicleState(vy=5.0, yaw=math.pi / 2)
-    for _ in range(20):
-        step(state, MODEL3, Control(0.3), 0.05, height=valley)
-    # it drives towards +y, so that its right is -x
-    assert angular_velocity(state) == pytest.approx((state.pitch_rate, 0, 0), abs=1e-6)
-    assert state.pitch_rate == pytest.approx(0.02 * state.vy, rel=0.05)
+    for yaw, axis in ((0.0, (0, -1, 0)), (math.pi / 2, (1, 0, 0))):
+        state = VehicleState(vx=5 * math.cos(yaw), vy=5 * math.sin(yaw), yaw=yaw)
+        for _ in range(20):
+            step(state, MODEL3, Control(0.3), 0.05, height=valley)
+        rate = 0.02 * speed_mps(state)
+        assert angular_velocity(state) == pytest.approx([rate * part for part in axis], abs=0.05 * rate)
 
 
 def test_on_flat_ground_height_pitch_and_roll_stay_exactly_as_they_are() -> None:
