@@ -18,12 +18,15 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from envs.vector import SlotEnv
 
+_ROUTE: dict[str, Any] = {"task": "route", "map": "town"}
 _TABLE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "CarRacing-v2": ("envs.carracing", "make_vec", {"lap_end": "truncate"}),
     "WorldModels/CarRacing-v3": ("envs.carracing", "make_vec", {"lap_end": "terminate"}),
     "DreamCarRacing-v2": ("data.dreams", "make_frames", {}),
+    "CarlaCircuit-v0": ("envs.carla.env", "make_vec", {"task": "circuit"}),
+    "CarlaRoute-v0": ("envs.carla.env", "make_vec", _ROUTE),
 }
-_ALIASES = {"carracing": "CarRacing-v2", "dream": "DreamCarRacing-v2"}
+_ALIASES = {"carracing": "CarRacing-v2", "dream": "DreamCarRacing-v2", "carla": "CarlaCircuit-v0"}
 NAMES = (*_TABLE, *_ALIASES)
 """The names that `make` knows."""
 
@@ -31,7 +34,31 @@ _REGISTERED: dict[str, tuple[str, int | None, dict[str, Any]]] = {
     "CarRacing-v2": ("envs.carracing:CarRacing", 1000, {"lap_end": "truncate"}),
     "WorldModels/CarRacing-v3": ("envs.carracing:CarRacing", 1000, {"lap_end": "terminate"}),
     "DreamCarRacing-v2": ("data.dreams:make_pixels", None, {}),
+    "CarlaCircuit-v0": ("envs.carla.single:CarlaEnv", None, {"task": "circuit"}),
+    "CarlaRoute-v0": ("envs.carla.single:CarlaEnv", None, _ROUTE),
 }
+
+
+def canonical(name: str) -> str:
+    """The env's own name: "carla" is short for "CarlaCircuit-v0".
+
+    Raises:
+        UserError: there is no such env.
+    """
+    name = _ALIASES.get(name, name)
+    if name not in _TABLE and ":" not in name:
+        raise UserError(f"there is no env {name!r}; take one of {', '.join(NAMES)}.")
+    return name
+
+
+def module_of(name: str) -> str:
+    """The module that an env lives in; empty if we do not know it."""
+    return _TABLE.get(_ALIASES.get(name, name), ("",))[0]
+
+
+def defaults_of(name: str) -> Mapping[str, Any]:
+    """The options that a name stands for."""
+    return _TABLE[canonical(name)][2]
 
 
 def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
@@ -45,11 +72,9 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
     Raises:
         UserError: there is no such env, or it does not take these options.
     """
-    name = _ALIASES.get(name, name)
+    name = canonical(name)
     if ":" in name:
         return _from_elsewhere(*name.split(":", 1))(num_envs, **options)
-    if name not in _TABLE:
-        raise UserError(f"there is no env {name!r}; take one of {', '.join(NAMES)}.")
     module, function, defaults = _TABLE[name]
     return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
 

@@ -9,11 +9,22 @@ from envs.carla import tasks
 from envs.carla.config import CarlaConfig, config_from
 from envs.carla.drive import Outcome
 from envs.carla.slot import Slot
+from envs.measures import Measure
 from envs.vector import SlotEnv, Step
 from utils.errors import check
 
 ACTIONS = Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
 """steer (positive to the right), gas, brake: those of CarRacing"""
+
+
+MEASURES = {
+    "progress_m": Measure("progress_m", "last", "{:.0f} m driven"),
+    "speed_mps": Measure("speed_mps", "mean", "mean speed {:.1f} m/s"),
+    "lat_err_m": Measure("lat_err_m", "mean_abs", "mean lateral error {:.2f} m"),
+    "collisions": Measure("collision", "sum", "{:.2f} collisions an episode"),
+    "off_road": Measure("off_road", "sum"),
+}
+"""what is told of an episode besides its return"""
 
 
 class CarlaVec(SlotEnv):
@@ -28,6 +39,9 @@ class CarlaVec(SlotEnv):
     Raises:
         UserError: there are fewer running servers than slots.
     """
+
+    has_guide = True
+    measures = MEASURES
 
     def __init__(self, num_envs: int, config: CarlaConfig = CarlaConfig()) -> None:  # noqa: B008 (frozen)
         self.config = config
@@ -45,10 +59,10 @@ class CarlaVec(SlotEnv):
         obs = np.empty((len(indices), *self._obs.shape[1:]), np.uint8)
         try:
             for i in indices:
-                self._slots[i].launch()  # all at once, because starting takes a while
+                self._slots[i].session.launch()  # all at once, because starting takes a while
             for row, (i, seed) in enumerate(zip(indices, seeds)):
                 self._slots[i].reset(seed)
-                obs[row] = self._slots[i].image
+                obs[row] = self._slots[i].seen.image
         except BaseException:
             self.close_extras()
             raise
@@ -62,23 +76,19 @@ class CarlaVec(SlotEnv):
         except BaseException:
             self.close_extras()
             raise
-        obs = np.stack([slot.image for slot in slots])
+        obs = np.stack([slot.seen.image for slot in slots])
         reward = np.array([outcome.reward for outcome in outcomes])
         terminated = np.array([outcome.ending.terminated for outcome in outcomes])
         truncated = np.array([outcome.ending.truncated for outcome in outcomes])
         return obs, reward, terminated, truncated, _infos(slots, outcomes, self._weights)
 
-    def guide(self) -> np.ndarray:
-        """What the pure-pursuit driver would do in the live slots, float32 (B, 3); zero in the others."""
-        actions = np.zeros((self.num_envs, 3), np.float32)
-        for i in np.flatnonzero(self.live):
-            actions[i] = self._slots[i].drive.guide()
-        return actions
+    def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
+        return np.array([self._slots[i].session.guide() for i in indices], np.float32)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop our servers; leave others as they were found."""
         for slot in self._slots:
-            slot.close()
+            slot.session.close()
 
 
 def _infos(slots: list[Slot], outcomes: list[Outcome], weights: tasks.Weights) -> dict[str, np.ndarray]:
@@ -89,7 +99,7 @@ def _infos(slots: list[Slot], outcomes: list[Outcome], weights: tasks.Weights) -
 
 def info_of(slot: Slot, outcome: Outcome, weights: tasks.Weights) -> dict[str, Any]:
     """How the drive goes, why it ended, and the reward's terms, `raw_TERM` and weighted `reward_TERM`."""
-    state, reason = slot.drive.state, outcome.ending.reason
+    state, reason = slot.seen.state, outcome.ending.reason
     info = {
         "lap_finished": reason == "finished",
         "collision": reason == "crash",

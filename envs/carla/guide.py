@@ -17,15 +17,15 @@ from envs.carla.path import Path, Place, wrap
 class GuideConfig:
     """How the guide drives."""
 
-    top_mps: float = 14.0
+    top_mps: float = 15.0
     """speed on a straight"""
-    lateral_mps2: float = 4.0
+    lateral_mps2: float = 5.0
     """acceleration towards the inside that it allows itself in bends"""
-    braking_mps2: float = 3.0
+    braking_mps2: float = 4.0
     """deceleration that it plans with before bends"""
-    look_s: float = 0.5
+    look_s: float = 0.2
     """it aims at the point so far ahead, in time"""
-    look_m: float = 3.5
+    look_m: float = 3.0
     """plus so many metres"""
     gain: float = 0.5
     """gas or brake for each m/s too slow or too fast"""

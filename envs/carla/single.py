@@ -109,16 +109,16 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
 
     def guide(self) -> NDArray[np.float32]:
         """What the pure-pursuit driver would do now: steer, gas, brake, (3,)."""
-        return np.array(self._slot.drive.guide(), np.float32)
+        return np.array(self._slot.session.guide(), np.float32)
 
     def render(self) -> Any:
         """The last frame, uint8 (size, size, 3)."""
-        return self._slot.drive.image.copy() if self.render_mode else None
+        return self._slot.seen.image.copy() if self.render_mode else None
 
     def close(self) -> None:
         """Stop our server; leave another as it was found."""
         self._runs = False
-        self._slot.close()
+        self._slot.session.close()
 
     def _control(self, action: Any) -> list[float]:
         if not self._continuous:
@@ -133,8 +133,8 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
         return np.clip(control.astype(np.float64), ACTIONS.low, ACTIONS.high).tolist()
 
     def _observe(self) -> Any:
-        drive = self._slot.drive
+        seen = self._slot.seen
         if not isinstance(self.observation_space, Dict):
-            return drive.image
-        seen = {"image": drive.image, "state": drive.vector(), "lidar": drive.free_m}
-        return {key: seen[key] for key in self.observation_space}
+            return seen.image
+        parts = {"image": seen.image, "state": seen.vector, "lidar": seen.free_m}
+        return {key: parts[key] for key in self.observation_space}

@@ -1,20 +1,16 @@
-"""One slot: a server, the world on it, and the episode that runs there.
+"""One slot: a session that is replaced when its server is lost.
 
-A slot starts its server when it is first reset, and replaces one that is lost: the episode that ran on it is
-truncated and says so, and the next reset finds a new server.
+The episode that ran on a lost server is truncated and says so, and the next reset finds a new server.
 """
 
-import contextlib
-
 import numpy as np
-from numpy.typing import NDArray
 
 from envs.carla import tasks
 from envs.carla.config import CarlaConfig
-from envs.carla.drive import Drive, Outcome
+from envs.carla.drive import Outcome
+from envs.carla.remote import RemoteSession
 from envs.carla.sensors import Lost
-from envs.carla.server import Server, start
-from envs.carla.world import World
+from envs.carla.session import Address, Seen, Session, Sessions
 from utils.errors import UserError
 
 LOST = Outcome(0.0, np.zeros(len(tasks.TERMS)), tasks.Ending(False, True, "lost"))
@@ -22,38 +18,28 @@ LOST = Outcome(0.0, np.zeros(len(tasks.TERMS)), tasks.Ending(False, True, "lost"
 
 
 class Slot:
-    """Episodes on a server of its own.
+    """Episodes one after the other.
 
     Args:
         config: what to drive and where.
-        address: see `server.start`.
+        address: of the server.
         has_lidar: attach one to the car.
+
+    Attributes:
+        session: where the episodes run.
     """
 
-    def __init__(
-        self, config: CarlaConfig, address: str | tuple[str, int] | None, has_lidar: bool = False
-    ) -> None:
-        self._config, self._address, self._has_lidar = config, address, has_lidar
-        self._server: Server | None = None
-        self._world: World | None = None
-        self._drive: Drive | None = None
+    def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool = False) -> None:
+        self._restarts = config.restarts
+        self.session: Sessions = (RemoteSession if config.traffic else Session)(config, address, has_lidar)
         self._losses = 0
+        self._seen: Seen | None = None
 
     @property
-    def drive(self) -> Drive:
-        """The episode that runs, or the one that ended last."""
-        assert self._drive is not None, "reset the slot first"
-        return self._drive
-
-    @property
-    def image(self) -> NDArray[np.uint8]:
-        """The last frame, uint8 (size, size, 3)."""
-        return self.drive.image
-
-    def launch(self) -> None:
-        """Start the server, if there is none, without waiting for it."""
-        if self._server is None:
-            self._server = start(self._address)
+    def seen(self) -> Seen:
+        """What there was to see last."""
+        assert self._seen is not None, "reset the slot first"
+        return self._seen
 
     def reset(self, seed: int) -> None:
         """Begin an episode.
@@ -61,11 +47,9 @@ class Slot:
         Raises:
             UserError: what was asked for cannot be had, or servers are lost again and again.
         """
-        self._drive = None  # and with it the client of a lost server, which would go on calling
         while True:
             try:
-                world = self._connected()
-                self._drive = Drive(world, self._config, seed, self._has_lidar)
+                self._seen = self.session.begin(seed)
                 return
             except Lost as error:
                 self._replace(error)
@@ -77,43 +61,18 @@ class Slot:
             UserError: servers are lost again and again.
         """
         try:
-            return self.drive.step(steer, gas, brake)
+            outcome, self._seen = self.session.step(steer, gas, brake)
+            return outcome
         except Lost as error:
             self._replace(error)
             return LOST
 
-    def close(self) -> None:
-        """Stop the server if we started it; otherwise leave it as it was found. The next reset starts anew."""
-        if self._world is not None:
-            self._world.hang_up()
-            if isinstance(self._address, tuple):
-                with contextlib.suppress(Lost):
-                    self._world.clear()
-                    self._world.restore()
-        self._drop()
-
-    def _connected(self) -> World:
-        if self._world is None:
-            self.launch()
-            assert self._server is not None
-            self._server.wait(self._config.start_timeout_s)
-            self._world = World(self._server, self._config)
-        return self._world
-
     def _replace(self, error: Lost) -> None:
         """Give the server up; the next reset gets another one."""
-        if self._world is not None:
-            self._world.hang_up()
-        self._drop()
+        self.session.abandon()
         self._losses += 1
-        if self._losses > self._config.restarts:
+        if self._losses > self._restarts:
             raise UserError(
-                f"{error}; {self._losses} servers were lost, more than restarts={self._config.restarts} allows; "
+                f"{error}; {self._losses} servers were lost, more than restarts={self._restarts} allows; "
                 "look at the server's log, or allow more time (tick_timeout_s) or restarts."
             )
-
-    def _drop(self) -> None:
-        self._world = None
-        if self._server is not None:
-            self._server.stop()
-        self._server = None

@@ -20,7 +20,7 @@ from utils.errors import UserError, check
 
 THREADS = 2
 """of the client: one may wait for Python while the other takes the next message"""
-SUBSTEPS = 10
+SUBSTEPS = 5
 OWN_MAPS = {"loop": lambda seed: maps.loop(), "circuit": maps.circuit, "town": lambda seed: maps.town()}
 """name -> OpenDRIVE text for a seed"""
 LIFT_M = 0.3
@@ -55,11 +55,11 @@ class World:
             f"the CARLA server at {server.host}:{server.port} is {theirs} but the carla package is {ours}; "
             "other versions do not understand each other, so install the server's or start another server.",
         )
+        self.is_lite = server.is_lite
         with answered("give its world"):
             self._world = self.client.get_world()
             self._before = self._world.get_settings()
             self._world.apply_settings(self._settings())
-        self.is_lite = server.is_lite
         self.others: list[Any] = []
         self._loaded: tuple[str, int] | None = None
         self._texture: Texture | None = None
@@ -219,16 +219,19 @@ class World:
         with answered("remove our vehicles"):
             for actor in reversed(actors):
                 actor.destroy()
-            if self._traffic is not None:
-                self._traffic.shut_down()
-                self._traffic = None
-                self._loaded = None  # traffic starts the same only in a new world
 
     def hang_up(self) -> None:
-        """Listen to no sensor any more; needs no answer of the server."""
+        """Stop listening to sensors and driving the traffic, which needs no answer of the server.
+
+        The Traffic Manager's threads would end this process over a vehicle or a server that is gone.
+        """
         for feed in self._feeds:
             feed.stop()
         self._feeds = []
+        if self._traffic is not None:
+            self._traffic.shut_down()
+            self._traffic = None
+            self._loaded = None  # traffic starts the same only in a new world
 
     def restore(self) -> None:
         """Give the server its settings back.
@@ -244,8 +247,9 @@ class World:
         settings.synchronous_mode = True
         settings.fixed_delta_seconds = DELTA_S
         settings.substepping = True
-        settings.max_substep_delta_time = DELTA_S / SUBSTEPS
-        settings.max_substeps = SUBSTEPS
+        substeps = 1 if self.is_lite else SUBSTEPS  # our lite server's cars divide a long step themselves
+        settings.max_substep_delta_time = DELTA_S / substeps
+        settings.max_substeps = substeps
         settings.deterministic_ragdolls = True
         settings.no_rendering_mode = self._config.obs == "birdview"
         return settings

@@ -56,7 +56,8 @@ def test_the_road_lies_ahead_whatever_its_direction(yaw: float) -> None:
 def test_places_ahead_and_to_the_right_are_up_and_right() -> None:
     ego = Boxed(0, 0, 0.7, *CAR)
     ahead, right = np.array([math.cos(0.7), math.sin(0.7)]), np.array([-math.sin(0.7), math.cos(0.7)])
-    other = Boxed(*(15 * ahead + 6 * right).tolist(), 0.7 + math.pi / 2, *CAR)
+    x, y = 15 * ahead + 6 * right
+    other = Boxed(x, y, 0.7 + math.pi / 2, *CAR)
     frame = draw(Texture([lane(0.7)], SIZE), SIZE, ego, [other])
     assert near(pixel(frame, 15, 6), VEHICLE)
     assert near(pixel(frame, 15, 8), VEHICLE), "it stands across: 2.4 m to either side"

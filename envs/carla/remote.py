@@ -1,0 +1,122 @@
+"""A session in a process of its own, for episodes with traffic.
+
+The client's Traffic Manager needs it, twice: its threads end their process when a server is lost, and every tick of a
+world moves the Traffic Managers of all the worlds in the process.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from envs.carla.config import CarlaConfig
+from envs.carla.drive import Outcome
+from envs.carla.sensors import IMPACT_WAIT_S, Lost
+from envs.carla.session import Address, Seen, Session
+from utils.errors import UserError
+
+GRACE_S = 5.0
+"""beyond what the simulator may take"""
+
+
+class RemoteSession:
+    """See `session.Sessions`; the arguments are those of `Session`."""
+
+    def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool) -> None:
+        self._config, self._made_of = config, (config, address, has_lidar)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._line: Connection[Any, Any] | None = None
+
+    def launch(self) -> None:
+        """See Sessions."""
+        if self.process is not None:
+            return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "envs.carla.remote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=Path(__file__).parents[2],
+            )
+        self._line = Connection(ours.detach())
+        self._line.send(self._made_of)
+
+    def begin(self, seed: int) -> Seen:
+        """See Sessions."""
+        self.launch()
+        return self._ask(3 * self._config.start_timeout_s, "begin", seed)
+
+    def step(self, steer: float, gas: float, brake: float) -> tuple[Outcome, Seen]:
+        """See Sessions."""
+        ticks = self._config.action_repeat
+        return self._ask(
+            (ticks + 2) * self._config.tick_timeout_s + ticks * IMPACT_WAIT_S, "step", steer, gas, brake
+        )
+
+    def guide(self) -> tuple[float, float, float]:
+        """See Sessions."""
+        return self._ask(self._config.tick_timeout_s, "guide")
+
+    def close(self) -> None:
+        """See Sessions."""
+        if self.process is None or self._line is None:
+            return
+        self._line.close()  # which tells it to
+        try:
+            self.process.wait(self._config.tick_timeout_s + GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = self._line = None
+
+    def abandon(self) -> None:
+        """See Sessions."""
+        if self.process is not None:
+            self.process.kill()  # its server goes with it
+        self.close()
+
+    def _ask(self, timeout_s: float, name: str, *arguments: Any) -> Any:
+        assert self._line is not None
+        try:
+            self._line.send((name, arguments))
+            if not self._line.poll(timeout_s + GRACE_S):
+                raise Lost(f"the CARLA client did not {name} within {timeout_s + GRACE_S:g} s")
+            kind, answer = self._line.recv()
+        except (EOFError, OSError):
+            raise Lost("the process of the CARLA client died") from None
+        if kind == "done":
+            return answer
+        raise Lost(answer) if kind == "lost" else UserError(answer)
+
+
+def serve(line: "Connection[Any, Any]") -> None:
+    """The other side: do what is asked until the line is closed."""
+    session = Session(*line.recv())
+    with contextlib.suppress(UserError):  # which `begin` will meet again
+        session.launch()
+    while True:
+        try:
+            name, arguments = line.recv()
+        except EOFError:
+            session.close()
+            return
+        try:
+            answer = "done", getattr(session, name)(*arguments)
+        except UserError as error:
+            answer = "wrong", str(error)
+        except Lost as error:
+            line.send(("lost", str(error)))
+            if session.server is not None:
+                session.server.stop()
+            os._exit(1)  # without asking the Traffic Manager, which would wait for the server
+        line.send(answer)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which closes the line
+    serve(Connection(int(sys.argv[1])))

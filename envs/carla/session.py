@@ -1,0 +1,129 @@
+"""One server, the world on it and the episode that runs there, in this process."""
+
+import contextlib
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.carla import tasks
+from envs.carla.config import CarlaConfig
+from envs.carla.drive import Drive, Outcome
+from envs.carla.sensors import Lost
+from envs.carla.server import Server, start
+from envs.carla.world import World
+
+Address = str | tuple[str, int] | None
+"""see `CarlaConfig.carla`: what starts a server, or where one runs"""
+
+
+class Seen(NamedTuple):
+    """What there is to see of an episode now."""
+
+    image: NDArray[np.uint8]
+    """(size, size, 3)"""
+    vector: NDArray[np.float32]
+    """the car's state (7,), see drive.STATE"""
+    free_m: NDArray[np.float32]
+    """the lidar's distances (LIDAR_SECTORS,); none without a lidar"""
+    state: tasks.DriveState
+
+
+class Sessions(Protocol):
+    """A session, wherever it runs. All methods but `close` and `abandon` raise Lost if the server does not answer."""
+
+    def launch(self) -> None:
+        """Start the server, if there is none, without waiting for it."""
+        ...
+
+    def begin(self, seed: int) -> Seen:
+        """Begin an episode; UserError if what was asked for cannot be had."""
+        ...
+
+    def step(self, steer: float, gas: float, brake: float) -> tuple[Outcome, Seen]:
+        """One action."""
+        ...
+
+    def guide(self) -> tuple[float, float, float]:
+        """What the pure-pursuit driver would do now: steer, gas, brake."""
+        ...
+
+    def close(self) -> None:
+        """Stop the server if we started it; otherwise leave it as it was found."""
+        ...
+
+    def abandon(self) -> None:
+        """Give up a lost server, of which no answer is expected."""
+        ...
+
+
+class Session:
+    """Episodes on one server; see `Sessions`.
+
+    Args:
+        config: what to drive and where.
+        address: of the server.
+        has_lidar: attach one to the car.
+    """
+
+    def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool) -> None:
+        self._config, self._address, self._has_lidar = config, address, has_lidar
+        self.server: Server | None = None
+        self.world: World | None = None
+        self._drive: Drive | None = None
+
+    @property
+    def drive(self) -> Drive:
+        """The episode."""
+        assert self._drive is not None, "begin an episode first"
+        return self._drive
+
+    def launch(self) -> None:
+        """See Sessions."""
+        if self.server is None:
+            self.server = start(self._address)
+
+    def begin(self, seed: int) -> Seen:
+        """See Sessions."""
+        if self.world is None:
+            self.launch()
+            assert self.server is not None
+            self.server.wait(self._config.start_timeout_s)
+            self.world = World(self.server, self._config)
+        self._drive = Drive(self.world, self._config, seed, self._has_lidar)
+        return self._seen()
+
+    def step(self, steer: float, gas: float, brake: float) -> tuple[Outcome, Seen]:
+        """See Sessions."""
+        outcome = self.drive.step(steer, gas, brake)
+        return outcome, self._seen()
+
+    def guide(self) -> tuple[float, float, float]:
+        """See Sessions."""
+        return self.drive.guide()
+
+    def close(self) -> None:
+        """See Sessions."""
+        if self.world is not None:
+            self.world.hang_up()
+            if isinstance(self._address, tuple):
+                with contextlib.suppress(Lost):
+                    self.world.clear()
+                    self.world.restore()
+        self._forget()
+
+    def abandon(self) -> None:
+        """See Sessions."""
+        if self.world is not None:
+            self.world.hang_up()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._drive = self.world = None
+        if self.server is not None:
+            self.server.stop()
+        self.server = None
+
+    def _seen(self) -> Seen:
+        drive = self.drive
+        return Seen(drive.image, drive.vector(), drive.free_m, drive.state)

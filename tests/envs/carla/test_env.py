@@ -1,0 +1,395 @@
+"""The CARLA envs on a server: ours, or with CARLA_HOST=HOST:PORT a running simulator, which has one slot."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+pytest.importorskip("carla")
+
+import envs
+from envs.carla import birdview, tasks
+from envs.carla.config import CarlaConfig
+from envs.carla.env import CarlaVec
+from envs.carla.remote import RemoteSession
+from envs.carla.server import Started, lite_command
+from envs.carla.session import Session
+from envs.carla.single import TABLE, CarlaEnv
+from envs.vector import Step
+from utils.errors import UserError
+
+CARLA = os.environ.get("CARLA_HOST", "lite")
+IS_REAL = CARLA != "lite"
+lite_only = pytest.mark.skipif(IS_REAL, reason="the simulator has one slot and repeats nothing to the bit")
+STAND, GAS = np.array([[0.0, 0.0, 1.0]], np.float32), np.array([[0.0, 1.0, 0.0]], np.float32)
+
+
+def config(**options: Any) -> CarlaConfig:
+    return CarlaConfig(carla=CARLA, **options)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[dict[str, CarlaVec]]:
+    """Envs of this module, by what they show: a simulator drives one at a time."""
+    made: dict[str, CarlaVec] = {}
+    yield made
+    for env in made.values():
+        env.close_extras()
+
+
+@pytest.fixture
+def env(shared: dict[str, CarlaVec]) -> CarlaVec:
+    """A circuit env with one slot."""
+    if "one" not in shared:
+        shared["one"] = CarlaVec(1, config())
+    return shared["one"]
+
+
+def other(shared: dict[str, CarlaVec], **options: Any) -> CarlaVec:
+    """An env of its own for a test; a simulator is let go by the others first."""
+    for one in shared.values():
+        if IS_REAL:
+            one.close_extras()
+    return CarlaVec(1, config(**options))
+
+
+def drive(env: CarlaVec, seed: int, act: Callable[[], np.ndarray]) -> list[Step]:
+    """The steps of one episode."""
+    env.reset(seed=[seed])
+    seen = []
+    while env.live.any():
+        seen.append(env.step(act()))
+    return seen
+
+
+def actions(num: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.uniform([-0.2, 0.3, 0], [0.2, 1, 0.1], (num, 3)).astype(np.float32)
+
+
+def test_frames_actions_and_info_are_what_the_spaces_say(env: CarlaVec) -> None:
+    obs, _ = env.reset(seed=[1])
+    assert env.observation_space.contains(obs)
+    assert obs.std() > 10
+    obs, reward, terminated, truncated, info = env.step(GAS)
+    assert env.observation_space.contains(obs)
+    assert (reward.dtype, terminated.dtype, truncated.dtype) == (np.float64, bool, bool)
+    assert reward.shape == (1,)
+    names = {f"{kind}_{name}" for kind in ("raw", "reward") for name in tasks.TERMS}
+    assert names | {"lap_finished", "server_restarted", "progress_m", "speed_mps"} <= set(info)
+    assert all(value.shape == (1,) for value in info.values())
+    assert env.single_action_space.low.tolist() == [-1, 0, 0]  # type: ignore[attr-defined]
+
+
+def test_the_guide_laps_a_circuit_for_about_a_thousand(env: CarlaVec) -> None:
+    steps = drive(env, 3, env.guide)
+    info = steps[-1][4]
+    assert (steps[-1][2].all(), steps[-1][3].all(), info["lap_finished"].all()) == (False, True, True)
+    return_ = sum(step[1][0] for step in steps)
+    assert 850 < return_ < 1050
+    assert not any(step[4]["lap_finished"][0] for step in steps[:-1])
+    assert np.mean([abs(step[4]["lat_err_m"][0]) for step in steps]) < 0.5
+    assert np.mean([step[4]["speed_mps"][0] for step in steps]) > 5
+    for _, reward, _, _, info in steps:
+        assert sum(info[f"reward_{name}"][0] for name in tasks.TERMS) == pytest.approx(reward[0])
+    assert sum(step[4]["raw_progress"][0] for step in steps) == pytest.approx(1, abs=0.01)
+
+
+@lite_only
+def test_the_same_seed_is_the_same_episode_in_any_slot_and_at_any_time(env: CarlaVec) -> None:
+    def episode(env: CarlaVec, slot: int, seed: int) -> list[Any]:
+        seeds = [99] * env.num_envs
+        seeds[slot] = seed
+        seen: list[Any] = [env.reset(seed=seeds)[0][slot].tobytes()]
+        for action in actions(40):
+            obs, reward, terminated, truncated, info = env.step(np.tile(action, (env.num_envs, 1)))
+            seen += [obs[slot].tobytes(), reward[slot], terminated[slot], truncated[slot]]
+            seen += [info[key][slot] for key in sorted(info)]
+            if not env.live[slot]:
+                break
+        return seen
+
+    two = CarlaVec(2, config())
+    first = episode(env, 0, 7)
+    assert episode(two, 1, 7) == first
+    assert episode(two, 0, 8) != first
+    assert episode(two, 0, 7) == first
+    assert episode(env, 0, 7) == first
+    two.close()
+
+
+def test_standing_still_is_truncated_as_stuck(env: CarlaVec) -> None:
+    steps = drive(env, 2, lambda: STAND)
+    _, reward, terminated, _, info = steps[-1]
+    assert (len(steps), terminated[0], info["stuck"][0]) == (40, False, True)
+    assert reward[0] == pytest.approx(-10.2, abs=0.05)
+
+
+def test_leaving_the_road_far_terminates(env: CarlaVec) -> None:
+    _, _, terminated, truncated, info = drive(env, 2, lambda: np.array([[0.6, 0.6, 0.0]]))[-1]
+    assert (terminated[0], truncated[0], info["on_track"][0]) == (True, False, False)
+    assert info["off_road"][0] or info["collision"][0]
+
+
+def test_a_time_limit_truncates_and_pays_nothing(shared: dict[str, CarlaVec]) -> None:
+    env = other(shared, max_steps=10, action_repeat=2)
+    steps = drive(env, 2, lambda: STAND)
+    assert [bool(step[3][0]) for step in steps] == [False] * 4 + [True]
+    assert all(step[1][0] < 0 for step in steps)
+    assert not steps[-1][4]["stuck"].any()
+    env.close()
+
+
+def test_a_crash_terminates_and_costs_by_its_damage(env: CarlaVec) -> None:
+    env.reset(seed=[4])
+    session = env._slots[0].session
+    assert isinstance(session, Session)
+    world, car = session.world, session.drive._car
+    assert world is not None
+    ahead = world.town.get_waypoint(car.get_location()).next(25.0)[0].transform
+    ahead.location.z += 0.3
+    world._actors.append(world._world.spawn_actor(world._blueprint("vehicle.tesla.model3"), ahead))
+    step = env.step(GAS)
+    while env.live.any():
+        step = env.step(np.array([[env.guide()[0, 0], 0.6, 0.0]]))
+    _, _, terminated, truncated, info = step
+    assert (terminated[0], truncated[0], info["collision"][0], info["lap_finished"][0]) == (
+        True,
+        False,
+        True,
+        False,
+    )
+    assert 0.2 < info["damage"][0] < 1
+    assert info["reward_collision"][0] == pytest.approx(-50 * info["damage"][0])
+    assert 15 < info["progress_m"][0] < 25
+
+
+@pytest.mark.parametrize("obs", ["birdview", "semantic"])
+def test_other_observations_show_the_road(shared: dict[str, CarlaVec], obs: str) -> None:
+    env = other(shared, obs=obs, size=96, map="loop")
+    frame = env.reset(seed=[1])[0][0]
+    assert frame.shape == (96, 96, 3)
+    moved = [env.step(GAS)[0][0] for _ in range(20)][-1]
+    assert not np.array_equal(frame, moved)
+    grey = (128, 64, 128) if obs == "semantic" else (96, 96, 100)
+    assert (np.abs(frame.astype(int) - grey).max(-1) < 8).mean() > 0.03
+    env.close()
+
+
+def test_a_route_leads_through_junctions_to_its_end(shared: dict[str, CarlaVec]) -> None:
+    env = other(shared, task="route", map="town", route_m=120.0)
+    steps = drive(env, 5, env.guide)
+    info = steps[-1][4]
+    assert (steps[-1][2][0], steps[-1][3][0], info["lap_finished"][0]) == (True, False, True)
+    assert info["progress_m"][0] == pytest.approx(120, abs=6)
+    env.close()
+
+
+@lite_only
+def test_traffic_drives_and_is_the_same_for_the_same_seed() -> None:
+    env = CarlaVec(2, config(map="loop", traffic=8, obs="birdview", size=96))
+
+    def episode() -> list[np.ndarray]:
+        frames = [env.reset(seed=[6, 6])[0]]
+        for _ in range(60):
+            frames.append(env.step(env.guide())[0])
+        return frames
+
+    first, again = episode(), episode()
+    for frame, later in zip(first, again):
+        assert np.array_equal(frame[0], frame[1]), (
+            "in both slots, whose Traffic Managers know nothing of each other"
+        )
+        assert np.array_equal(frame, later)
+    orange = [(np.abs(frame[0].astype(int) - birdview.VEHICLE).max(-1) < 8).sum() for frame in first]
+    assert len(set(orange)) > 5, "vehicles come and go"
+    env.close()
+
+
+def test_the_weather_changes_the_picture(shared: dict[str, CarlaVec]) -> None:
+    pictures = []
+    for weather in ("ClearNoon", "ClearNight"):
+        env = other(shared, weather=weather, map="loop")
+        pictures.append(env.reset(seed=[1])[0].astype(float))
+        env.close()
+    assert pictures[1].mean() < pictures[0].mean() - 20
+
+
+@pytest.mark.parametrize("name", ["CarlaCircuit-v0", "CarlaRoute-v0"])
+def test_gymnasium_and_stable_baselines_find_nothing_wrong(name: str, shared: dict[str, CarlaVec]) -> None:
+    from stable_baselines3.common.env_checker import check_env as check_for_sb3
+
+    other(shared).close()
+    env = gymnasium.make(name, carla=CARLA, size=64, max_steps=60, render_mode="rgb_array")
+    assert isinstance(env.unwrapped, CarlaEnv)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*(not within the environment render modes|symmetric and normalized).*"
+        )
+        check_env(env.unwrapped, skip_render_check=False, skip_close_check=True)
+        check_for_sb3(env.unwrapped)
+    env.close()
+
+
+def test_a_dict_tells_the_cars_state_and_what_the_lidar_sees(shared: dict[str, CarlaVec]) -> None:
+    other(shared).close()
+    env = gymnasium.make("CarlaCircuit-v0", carla=CARLA, state=True, lidar=True)
+    obs, _ = env.reset(seed=3)
+    assert env.observation_space.contains(obs)
+    assert set(obs) == {"image", "state", "lidar"}
+    assert isinstance(env.unwrapped, CarlaEnv)
+    info: dict[str, Any] = {}
+    for _ in range(30):
+        obs, _, _, _, info = env.step(env.unwrapped.guide())
+    assert env.observation_space.contains(obs)
+    speed, _, lat_err_m, _, progress, damage, on_track = obs["state"]
+    assert (speed, lat_err_m) == pytest.approx((info["speed_mps"], info["lat_err_m"]))
+    assert 0 < progress < 1
+    assert (damage, on_track) == (0, 1)
+    env.close()
+
+
+def test_discrete_actions_are_rows_of_a_table(shared: dict[str, CarlaVec]) -> None:
+    other(shared).close()
+    env = gymnasium.make("CarlaCircuit-v0", carla=CARLA, continuous=False, state=True)
+    assert env.action_space.n == len(TABLE)  # type: ignore[attr-defined]
+    assert all(CarlaEnv().action_space.contains(np.array(row, np.float32)) for row in TABLE)
+    obs, _ = env.reset(seed=1)
+    fast = TABLE.index((0.0, 0.7, 0.0))
+    for _ in range(20):
+        obs, *_ = env.step(fast)
+    assert obs["state"][0] > 2
+    with pytest.raises(gymnasium.error.InvalidAction, match="whole number from 0 to 20"):
+        env.unwrapped.step(21)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"map": "Atlantis"}, "no map 'Atlantis'; take FILE.xodr or one of loop, circuit, town"),
+        ({"map": "no/such.xodr"}, "no/such.xodr cannot be read"),
+        ({"vehicle": "vehicle.flying.carpet"}, "no blueprint 'vehicle.flying.carpet'; it has vehicle."),
+        ({"weather": "Frogs"}, "no weather 'Frogs'; it has ClearNight"),
+        ({"map": "loop", "traffic": 5000}, "there is room for [0-9]+ vehicles of traffic=5000"),
+        ({"map": "town", "task": "circuit"}, "the circuit task needs a closed road"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_sentence(
+    shared: dict[str, CarlaVec], options: dict, words: str
+) -> None:
+    env = other(shared, **options)
+    with pytest.raises(UserError, match=words):
+        env.reset(seed=[0])
+    session = env._slots[0].session
+    remains = session.process if isinstance(session, RemoteSession) else session.server  # type: ignore[attr-defined]
+    assert remains is None, "its server is stopped"
+
+
+@pytest.mark.parametrize("text", ["", "no map", "<OpenDRIVE></OpenDRIVE>", "<OpenDRIVE><road></OpenDRIVE>"])
+def test_an_unreadable_map_is_a_users_mistake(shared: dict[str, CarlaVec], tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.xodr"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"bad\.xodr is no OpenDRIVE map with roads"):
+        other(shared, map=str(path)).reset(seed=[0])
+
+
+def test_a_map_file_can_be_driven(shared: dict[str, CarlaVec], tmp_path: Path) -> None:
+    from envs.carla.lite import maps
+
+    path = tmp_path / "mine.xodr"
+    path.write_text(maps.circuit(11))
+    env = other(shared, map=str(path))
+    env.reset(seed=[0])
+    assert env.step(GAS)[1].shape == (1,)
+    env.close()
+
+
+def test_no_free_spawn_point_is_said(env: CarlaVec) -> None:
+    env.reset(seed=[1])
+    session = env._slots[0].session
+    assert isinstance(session, Session)
+    world, here = session.world, session.drive._car.get_transform()
+    assert world is not None
+    with pytest.raises(UserError, match="no spawn point is free: all 2 tried are taken"):
+        world.spawn_car([here, here])
+
+
+def test_another_version_is_said(shared: dict[str, CarlaVec], monkeypatch: pytest.MonkeyPatch) -> None:
+    import carla
+
+    monkeypatch.setattr(carla.Client, "get_client_version", lambda self: "0.9.15")
+    with pytest.raises(UserError, match=r"is 0\.9\.16.* but the carla package is 0\.9\.15"):
+        other(shared).reset(seed=[0])
+
+
+@lite_only
+def test_a_running_server_is_left_as_it_was_found() -> None:
+    import carla
+
+    server = Started(lite_command, is_lite=True)
+    server.wait(20)
+    client = carla.Client(server.host, server.port)
+    before = client.get_world().get_settings()
+    env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", traffic=2))
+    env.reset(seed=[1])
+    env.step(GAS)
+    world = client.get_world()
+    assert world.get_settings().synchronous_mode
+    assert len(world.get_actors().filter("vehicle.*")) == 3
+    env.close()
+    world = client.get_world()
+    after = world.get_settings()
+    for name in ("synchronous_mode", "fixed_delta_seconds", "no_rendering_mode", "max_substeps"):
+        assert getattr(after, name) == getattr(before, name)
+    world.wait_for_tick()
+    assert not len(world.get_actors().filter("vehicle.*"))
+    server.stop()
+
+
+def test_more_slots_than_running_servers_are_refused() -> None:
+    with pytest.raises(UserError, match="2 slots need a server each, but carla='a:2000' names 1"):
+        CarlaVec(2, CarlaConfig(carla="a:2000"))
+
+
+def test_making_an_env_starts_nothing_and_imports_carla_only_then() -> None:
+    code = (
+        "import sys, envs, envs.carla.lite\n"
+        "assert 'carla' not in sys.modules\n"
+        "env = envs.make('carla', 2)\n"
+        "assert 'carla' in sys.modules\n"
+        "assert all(slot.session.server is None for slot in env._slots)\n"
+        "env.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_without_the_package_one_sentence_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['carla'] = None\n"
+        "import envs; from utils.errors import UserError\n"
+        "try: envs.make('carla', 1)\n"
+        "except UserError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "pip install -e .[carla]" in done.stdout
+
+
+def test_the_names_are_known() -> None:
+    assert {"CarlaCircuit-v0", "CarlaRoute-v0", "carla"} <= set(envs.NAMES)
+    route = envs.make("CarlaRoute-v0", 1, size=32)
+    assert isinstance(route, CarlaVec)
+    assert (route.config.task, route.config.map, route.config.size) == ("route", "town", 32)
+    with pytest.raises(UserError, match="no option 'wings'"):
+        envs.make("carla", 1, wings=2)

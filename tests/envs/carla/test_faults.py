@@ -1,0 +1,218 @@
+"""What happens to the env when its server does not behave. Time-outs are short, and nothing may outlast them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("carla")
+
+from envs.carla.config import CarlaConfig
+from envs.carla.env import CarlaVec
+from envs.carla.server import Started, lite_command
+from envs.carla.session import Session
+from tests.envs.carla.test_server import is_alive, wait_until_dead
+from utils.errors import UserError
+
+FORWARD = np.array([[0.0, 0.5, 0.0]], np.float32)
+
+
+@pytest.fixture
+def env() -> Iterator[CarlaVec]:
+    env = CarlaVec(
+        1, CarlaConfig(carla="lite", size=16, tick_timeout_s=1.0, start_timeout_s=20.0, restarts=2)
+    )
+    yield env
+    env.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Started]:
+    server = Started(lite_command, is_lite=True)
+    server.wait(20)
+    yield server
+    server.stop()
+
+
+def pid_of(env: CarlaVec) -> int:
+    session = env._slots[0].session
+    assert isinstance(session, Session)
+    assert isinstance(session.server, Started)
+    return session.server.process.pid
+
+
+def episode(env: CarlaVec, seed: int, steps: int = 8) -> list[Any]:
+    seen: list[Any] = [env.reset(seed=[seed])[0].tobytes()]
+    for _ in range(steps):
+        obs, reward, _, _, _ = env.step(FORWARD)
+        seen += [obs.tobytes(), reward.tolist()]
+    return seen
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+def test_a_server_that_dies_or_freezes_is_replaced_and_the_next_episode_is_the_same(
+    env: CarlaVec, fault: int
+) -> None:
+    first = episode(env, 5)
+    pid = pid_of(env)
+    os.kill(pid, fault)
+    obs, reward, terminated, truncated, info = env.step(FORWARD)
+    assert (terminated.tolist(), truncated.tolist(), info["server_restarted"].tolist()) == (
+        [False],
+        [True],
+        [True],
+    )
+    assert obs.tobytes() == first[-2], "the last frame stays"
+    assert reward.tolist() == [0.0]
+    assert not env.live.any()
+    assert not is_alive(pid)
+    assert episode(env, 5) == first
+    assert not env.step(FORWARD)[4]["server_restarted"].any()
+
+
+def test_servers_lost_again_and_again_end_the_run_with_one_sentence(env: CarlaVec) -> None:
+    for _ in range(2):
+        env.reset(seed=[0])
+        os.kill(pid_of(env), signal.SIGKILL)
+        assert env.step(FORWARD)[4]["server_restarted"].all()
+    env.reset(seed=[0])
+    pid = pid_of(env)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=r"did not tick .*3 servers were lost, more than restarts=2"):
+        env.step(FORWARD)
+    assert not is_alive(pid)
+
+
+def test_a_slow_server_gives_the_same_episode(env: CarlaVec) -> None:
+    first = episode(env, 3)
+    env.reset(seed=[4])
+    pid, is_over = pid_of(env), threading.Event()
+
+    def hinder() -> None:
+        while not is_over.wait(0.02):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.1)
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=hinder)
+    thread.start()
+    try:
+        assert episode(env, 3) == first
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_one_lost_server_leaves_the_other_slots_driving() -> None:
+    env = CarlaVec(2, CarlaConfig(carla="lite", size=16, tick_timeout_s=1.0))
+    env.reset(seed=[1, 2])
+    os.kill(pid_of(env), signal.SIGKILL)
+    _, _, _, truncated, info = env.step(np.repeat(FORWARD, 2, 0))
+    assert truncated.tolist() == info["server_restarted"].tolist() == [True, False]
+    assert env.live.tolist() == [False, True]
+    env.step(np.repeat(FORWARD, 2, 0))
+    env.close()
+
+
+def test_close_and_a_killed_parent_leave_no_server(env: CarlaVec) -> None:
+    env.reset(seed=[0])
+    pid = pid_of(env)
+    env.close_extras()
+    assert not is_alive(pid)
+    code = (
+        "import time; from envs.carla.env import CarlaVec\n"
+        "env = CarlaVec(1); env.reset(seed=0)\n"
+        "print(env._slots[0].session.server.process.pid, flush=True); time.sleep(600)"
+    )
+    variables = {key: value for key, value in os.environ.items() if key != "CARLA_ROOT"}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=variables)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert is_alive(pid)
+    parent.kill()
+    parent.wait()
+    wait_until_dead(pid)
+
+
+def test_an_exception_in_the_program_leaves_no_server() -> None:
+    code = (
+        "from envs.carla.env import CarlaVec\n"
+        "env = CarlaVec(1); env.reset(seed=0)\n"
+        "print(env._slots[0].session.server.process.pid, flush=True); 1 / 0"
+    )
+    variables = {key: value for key, value in os.environ.items() if key != "CARLA_ROOT"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=60
+    )
+    assert "ZeroDivisionError" in done.stderr
+    wait_until_dead(int(done.stdout))
+
+
+class Line:
+    """A bad line to a server."""
+
+    def __init__(self, port: int) -> None:
+        command = [sys.executable, "-m", "tests.envs.carla.proxy", str(port)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._heard() == "ready"
+
+    def tell(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{word}\n")
+        assert self._heard() == word
+
+    def _heard(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def line(server: Started) -> Iterator[Line]:
+    line = Line(server.port)
+    yield line
+    line.process.kill()
+    line.process.wait()
+
+
+@pytest.mark.parametrize("fault", ["cut", "mute"])
+def test_a_cut_line_ends_the_episode_and_a_healed_one_takes_the_next(
+    server: Started, line: Line, fault: str
+) -> None:
+    env = CarlaVec(1, CarlaConfig(carla=f"127.0.0.2:{server.port}", size=16, tick_timeout_s=0.5))
+    first = episode(env, 7)
+    line.tell(fault)
+    _, _, _, truncated, info = env.step(FORWARD)
+    assert (truncated.tolist(), info["server_restarted"].tolist()) == ([True], [True])
+    line.tell("heal")
+    assert episode(env, 7) == first
+    env.close()
+    assert is_alive(server.process.pid), "it is not ours to stop"
+
+
+def test_a_sensor_that_never_answers_is_named(server: Started, line: Line) -> None:
+    address = f"127.0.0.2:{server.port}"
+    env = CarlaVec(1, CarlaConfig(carla=address, map="loop", size=16, tick_timeout_s=0.5, restarts=0))
+    env.reset(seed=[0])
+    line.tell("deaf")
+    with pytest.raises(UserError, match=r"sensor.camera.rgb sent nothing for tick \d+ within 0.5 s"):
+        env.reset(seed=[1])
+    env.close()
+
+
+def test_a_server_that_goes_away_for_good_is_missed_with_one_sentence(server: Started) -> None:
+    env = CarlaVec(1, CarlaConfig(carla=f"127.0.0.1:{server.port}", size=16, tick_timeout_s=0.5))
+    env.reset(seed=[0])
+    server.stop()
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    with pytest.raises(UserError, match=r"no CARLA server answers at 127\.0\.0\.1"):
+        env.reset(seed=[0])
+    env.close()
