@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.carla.lite.backdrop import backdrop, draw_sun
-from envs.carla.lite.faces import LAMP, faces_of, joined
+from envs.carla.lite.faces import LAMP, SHADOW, faces_of, joined
 from envs.carla.lite.ground import draw_ground, to_texels
 from envs.carla.lite.lens import LensKey, lens, sample_points
 from envs.carla.lite.painter import SHIFT, Painted, visible
@@ -53,7 +53,7 @@ def rgb(scene: Scene, view: CameraView, boxes: Sequence[Box], weather: Weather) 
     cv2.multiply(picture, behind.share, dst=picture, scale=1 / 255)
     cv2.add(picture, behind.light, dst=picture)
     draw_sun(picture, turn, optics.focal, look)
-    seen = _see(scene, view, boxes, turn, optics.focal)
+    seen = _see(scene, view, boxes, turn, optics.focal, shadows=True)
     for polygon, colour in zip(seen.polygons, _shades(seen, look)):
         cv2.fillConvexPoly(picture, polygon, colour, cv2.LINE_8, SHIFT)
     result = np.empty((view.height, view.width, 4), np.uint8)
@@ -71,7 +71,7 @@ def semantic(scene: Scene, view: CameraView, boxes: Sequence[Box]) -> NDArray[np
         scene.labels.image, matrix, size, None, flags, cv2.BORDER_CONSTANT, (TERRAIN,)
     )
     labels[_over_picture(optics.to_plane[2], view) <= 0] = SKY
-    seen = _see(scene, view, boxes, axes(view.pitch, view.yaw, view.roll), optics.focal, shadows=False)
+    seen = _see(scene, view, boxes, axes(view.pitch, view.yaw, view.roll), optics.focal)
     for polygon, label in zip(seen.polygons, seen.faces.labels.tolist()):
         cv2.fillConvexPoly(labels, polygon, (label,), cv2.LINE_8, SHIFT)
     picture = np.zeros((view.height, view.width, 4), np.uint8)
@@ -98,7 +98,7 @@ def depth_m(scene: Scene, view: CameraView, boxes: Sequence[Box]) -> NDArray[np.
     nearness = _over_picture(optics.to_plane[2], view)
     metres = 1 / np.maximum(nearness, 1 / FARTHEST_M)
     turn = axes(view.pitch, view.yaw, view.roll)
-    seen = _see(scene, view, boxes, turn, optics.focal, shadows=False)
+    seen = _see(scene, view, boxes, turn, optics.focal)
     if not seen.polygons:
         return metres
     which = np.full((view.height, view.width), -1, np.int32)
@@ -136,11 +136,13 @@ def _over_picture(row: NDArray, view: CameraView) -> NDArray[np.float64]:
 
 
 def _see(
-    scene: Scene, view: CameraView, boxes: Sequence[Box], turn: NDArray, focal: float, shadows: bool = True
+    scene: Scene, view: CameraView, boxes: Sequence[Box], turn: NDArray, focal: float, shadows: bool = False
 ) -> Painted:
     """The polygons of props and boxes."""
-    others = [faces_of(box, is_moving=shadows) for box in boxes if _may_show(box, view)]
+    others = [faces_of(box, is_actor=True) for box in boxes if _may_show(box, view)]
     faces = joined([scene.props_near(view.x, view.y, view.z), *others])
+    if not shadows:
+        faces = faces.take(faces.kinds != SHADOW)
     return visible(faces, np.array([view.x, view.y, view.z]), turn, (view.width, view.height), focal)
 
 

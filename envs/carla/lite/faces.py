@@ -1,4 +1,4 @@
-"""Boxes as flat faces to paint: six sides each, and on vehicles windows, lamps and wheels; what moves has a shadow.
+"""Boxes as flat faces to paint: six sides each, and on vehicles windows, lamps and wheels; actors have a shadow.
 
 A detail lies on a side and is painted right after it, so it shares the side's anchor: the point that sorts and culls.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 VEHICLES = frozenset((14, 15, 16, 18, 19))
 """CARLA's labels of cars, trucks, buses, motorcycles and bicycles."""
+TRAFFIC_LIGHT = 7
 PLAIN, LAMP, SHADOW = 0, 1, 2
 """Kinds of faces: lit by the sun; shining by itself in the dark; a shadow, which the RGB camera alone sees."""
 
@@ -35,8 +36,8 @@ class BoxLike(Protocol):
 class Faces(NamedTuple):
     """n faces in one array, a column each, since the painter takes and joins faces many times a second."""
 
-    table: NDArray[np.float64]
-    """(26, n): four corners around the face, anchor, normal, and the rows that the properties name."""
+    table: NDArray
+    """(27, n): four corners around the face, normal, and the rows that the properties name."""
 
     @property
     def corners(self) -> NDArray[np.float64]:
@@ -44,44 +45,47 @@ class Faces(NamedTuple):
         return self.table[:12].reshape(4, 3, -1)
 
     @property
-    def anchors(self) -> NDArray[np.float64]:
-        """Middle of the side on which the face lies, (3, n), metres."""
+    def normals(self) -> NDArray[np.float64]:
+        """Outward unit vectors, (3, n)."""
         return self.table[12:15]
 
     @property
-    def normals(self) -> NDArray[np.float64]:
-        """Outward unit vectors, (3, n)."""
+    def anchors(self) -> NDArray[np.float64]:
+        """Middle of the side on which the face lies, (3, n), metres."""
         return self.table[15:18]
 
     @property
-    def colours(self) -> NDArray[np.float64]:
-        """RGB by day, 0 to 255, (3, n)."""
-        return self.table[18:21]
+    def spheres(self) -> NDArray[np.float64]:
+        """Anchors, the radius around them that holds the side, and `reach`, (5, n), metres.
+
+        A picture shows the face up to reach times focal length (pixels): beyond, it is too small to matter.
+        """
+        return self.table[15:20]
 
     @property
     def offsets(self) -> NDArray[np.float64]:
         """Normal times any point of the face, (n,)."""
-        return self.table[21]
-
-    @property
-    def radii(self) -> NDArray[np.float64]:
-        """The side lies within so many metres of its anchor, (n,)."""
-        return self.table[22]
+        return self.table[20]
 
     @property
     def layers(self) -> NDArray[np.float64]:
         """0 for sides, 1 for what lies upon them, (n,)."""
-        return self.table[23]
+        return self.table[21]
+
+    @property
+    def colours(self) -> NDArray[np.float64]:
+        """RGB by day, 0 to 255, (3, n)."""
+        return self.table[22:25]
 
     @property
     def labels(self) -> NDArray[np.float64]:
         """CityObjectLabel, (n,)."""
-        return self.table[24]
+        return self.table[25]
 
     @property
     def kinds(self) -> NDArray[np.float64]:
         """PLAIN, LAMP or SHADOW, (n,)."""
-        return self.table[25]
+        return self.table[26]
 
     def take(self, index: NDArray) -> "Faces":
         """Some of the faces, by number or by a mask."""
@@ -94,8 +98,8 @@ class Faces(NamedTuple):
         table = self.table.copy()
         vectors = table[:18].reshape(6, 3, -1)
         vectors[:] = turn @ vectors
-        table[21] += np.array(centre) @ vectors[5]
-        vectors[:5] += np.array(centre)[:, None]
+        table[20] += np.array(centre) @ vectors[4]
+        vectors[[0, 1, 2, 3, 5]] += np.array(centre)[:, None]
         return Faces(table)
 
 
@@ -104,14 +108,17 @@ def joined(parts: Iterable[Faces]) -> Faces:
     tables = [part.table for part in parts]
     if len(tables) == 1:
         return Faces(tables[0])
-    return Faces(np.concatenate(tables, axis=1) if tables else np.empty((26, 0)))
+    return Faces(np.concatenate(tables, axis=1) if tables else np.empty((27, 0)))
+
+
+_WHOLE = (-1, -1, 1, 1)
 
 
 class _Patch(NamedTuple):
     """A rectangle on a side of a box."""
 
     side: int
-    rectangle: tuple[float, float, float, float] = (-1, -1, 1, 1)
+    rectangle: tuple[float, float, float, float] = _WHOLE
     """Left, bottom, right, top as seen from outside, in half sizes."""
     colour: tuple[int, int, int] | None = None
     """None for the box's own."""
@@ -125,6 +132,7 @@ _ALONG = np.array([[0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0,
 
 _GLASS, _DARK, _RED, _PALE = (28, 34, 42), (22, 22, 24), (226, 30, 26), (255, 246, 214)
 _SIDES = [_Patch(side) for side in range(6)]
+_SIGNAL = [_Patch(_FRONT, kind=LAMP), *[_Patch(side, colour=_DARK) for side in range(1, 6)]]
 _DETAILS = [
     _Patch(_REAR, (-0.78, 0.2, 0.78, 0.82), _GLASS),
     _Patch(_REAR, (-0.95, -0.25, -0.55, 0.05), _RED, LAMP),
@@ -138,6 +146,8 @@ _DETAILS = [
     *[_Patch(side, (x, -1, x + 0.3, -0.3), _DARK) for side in (_RIGHT, _LEFT) for x in (-0.78, 0.48)],
 ]
 _SHADOW_GROWTH = 1.1
+_LEAST_PX, _LEAST_DETAIL_PX = 0.3, 3.3
+"""Sides whose radius is smaller than this in a picture are left out, and so are the details of hardly larger ones."""
 
 
 def _column(
@@ -154,24 +164,27 @@ def _column(
         corners = [point - (0, 0, 2 * extent[2]) for point in corners]
         anchor = anchor - (0, 0, 2 * extent[2])
     radius = float(np.linalg.norm(np.abs(across + along) * half)) * _SHADOW_GROWTH
-    detail = patch.colour is not None
-    scalars = (normal @ corners[0], radius, detail, label, patch.kind)
-    return [*np.concatenate(corners), *anchor, *normal, *(patch.colour or colour), *scalars]
+    layer = patch.rectangle != _WHOLE
+    look = *(patch.colour or colour), label, patch.kind
+    reach = radius / (_LEAST_DETAIL_PX if layer else _LEAST_PX)
+    return [*np.concatenate(corners), *normal, *anchor, radius, reach, normal @ corners[0], layer, *look]
 
 
 @functools.lru_cache(maxsize=1024)
 def _body(
-    extent: tuple[float, float, float], colour: tuple[int, int, int], label: int, is_moving: bool
+    extent: tuple[float, float, float], colour: tuple[int, int, int], label: int, is_actor: bool
 ) -> Faces:
     """The faces of a box at the origin."""
-    patches = _SIDES + _DETAILS if label in VEHICLES else list(_SIDES)
-    if is_moving:
+    patches = _SIDES + _DETAILS if label in VEHICLES else _SIDES
+    if label == TRAFFIC_LIGHT and is_actor:
+        patches = _SIGNAL
+    elif is_actor:
         grown = _SHADOW_GROWTH
         patches = [*patches, _Patch(_TOP, (-grown, -grown, grown, grown), (30, 31, 33), SHADOW)]
     return Faces(np.array([_column(patch, extent, colour, label) for patch in patches], np.float64).T.copy())
 
 
-def faces_of(box: BoxLike, is_moving: bool) -> Faces:
-    """The faces of one box in the world; one that moves throws a shadow."""
-    body = _body(tuple(box.extent), tuple(box.colour), box.label, is_moving)
+def faces_of(box: BoxLike, is_actor: bool) -> Faces:
+    """The faces of one box in the world; an actor's throws a shadow, or shines if it is a traffic light."""
+    body = _body(tuple(box.extent), tuple(box.colour), box.label, is_actor)
     return body.moved(box.centre, box.yaw)

@@ -4,6 +4,8 @@ The order is by distance of the sides' middles, which is right for boxes that ar
 wall right behind a pole can be painted over it.
 """
 
+import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +18,6 @@ NEAR_M = 0.15
 SHIFT = 4
 """Fractional bits of the corners that OpenCV is given."""
 _FAR_PX = 30000.0
-_SMALL_PX, _SMALL_DETAIL_PX = 0.3, 3.0
-"""Sides with a smaller radius are left out, and so are the details on sides hardly larger."""
 _FAT_PX = 0.45
 """OpenCV fills every pixel that a polygon's edge touches: so much too far on all sides."""
 _LAYER_M, _UNDER_ALL_M = 1e-4, 1e6
@@ -62,19 +62,32 @@ def _in_view(
     faces: Faces, camera: NDArray, turn: NDArray, size: tuple[int, int], focal: float
 ) -> tuple[Faces, NDArray]:
     """Faces that look at the camera and may lie in its view, from far to near, and their distances."""
-    forward, right, up = turn.T @ (faces.anchors - camera[:, None])
-    radii = faces.radii
-    keep = camera @ faces.normals > faces.offsets
-    keep &= forward > NEAR_M - radii
-    for across, pixels in ((right, size[0]), (up, size[1])):
-        half = pixels / (2 * focal)
-        keep &= np.abs(across) < half * forward + radii * (1 + half * half) ** 0.5
-    keep &= radii * focal > (_SMALL_PX + _SMALL_DETAIL_PX * faces.layers) * forward
+    planes = _frustum(size, focal).copy()
+    planes[:, :3] = planes[:, :3] @ turn.T
+    margins = planes @ faces.spheres - (planes[:, :3] @ camera)[:, None]
+    keep = (margins > 0).all(axis=0) & (camera @ faces.normals > faces.offsets)
     index = np.flatnonzero(keep)
     away = np.hypot(faces.anchors[0, index] - camera[0], faces.anchors[1, index] - camera[1])
-    is_shadow = faces.kinds[index] == SHADOW
-    order = np.argsort(_LAYER_M * faces.layers[index] - _UNDER_ALL_M * is_shadow - away, kind="stable")
+    below = _LAYER_M * faces.layers[index] - _UNDER_ALL_M * (faces.kinds[index] == SHADOW)
+    order = np.argsort(below - away, kind="stable")
     return faces.take(index[order]), away[order]
+
+
+@functools.lru_cache(maxsize=64)
+def _frustum(size: tuple[int, int], focal: float) -> NDArray:
+    """What makes (forward, right, up, radius, reach) of a visible sphere's middle positive, (6, 5)."""
+    right, up = size[0] / (2 * focal), size[1] / (2 * focal)
+    beside, over = math.hypot(1, right), math.hypot(1, up)
+    return np.array(
+        [
+            [1, 0, 0, 1, 0],
+            [right, 1, 0, beside, 0],
+            [right, -1, 0, beside, 0],
+            [up, 0, 1, over, 0],
+            [up, 0, -1, over, 0],
+            [-1, 0, 0, 0, focal],
+        ]
+    )
 
 
 def _project(forward: NDArray, across: NDArray, size: tuple[int, int], focal: float) -> NDArray:

@@ -69,7 +69,7 @@ class Scene:
         self.colours = _halvings(Texture(ground.colours, x0, y0, ground.resolution))
         self.verge = tuple(int(channel) for channel in np.median(ground.colours[0], axis=0))
         """RGB of the ground beyond the map: the usual colour of its edge."""
-        self._faces = joined(faces_of(prop, is_moving=False) for prop in roadmap.props)
+        self._faces = joined(faces_of(prop, is_actor=False) for prop in roadmap.props)
         self.solids = solids_of(roadmap.props, [0] * len(roadmap.props))
         self._near: dict[tuple[int, ...], Faces] = {}
 
@@ -86,7 +86,7 @@ class Scene:
         """The faces that are near enough and look towards any point of a cell."""
         faces, half = self._faces, np.array(CELL_M) / 2
         away = np.hypot(*(faces.anchors[:2] - middle[:2, None]))
-        is_near = away < SIGHT_M + math.hypot(*half[:2]) + faces.radii
+        is_near = away < SIGHT_M + math.hypot(*half[:2]) + faces.spheres[3]
         looks = middle @ faces.normals + half @ np.abs(faces.normals) > faces.offsets
         return faces.take(np.flatnonzero(is_near & looks))
 
