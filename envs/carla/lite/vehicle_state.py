@@ -34,7 +34,6 @@ class VehicleState:
     vz: float = 0.0
     pitch_rate: float = 0.0
     yaw_rate: float = 0.0
-    roll_rate: float = 0.0
     ax: float = 0.0
     ay: float = 0.0
     az: float = 0.0
