@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.carla.lite.geometry import quadrature
 from envs.carla.lite.writer import LANE_M, Bend, LaneText, RoadText, document, end_of, follow
 
 SHOULDER_M = 1.0
@@ -128,7 +129,7 @@ def _unit_tangents(turns: NDArray) -> NDArray:
     which has a closed form, and a spiral, which is integrated by quadrature.
     """
     turn = np.abs(turns)[:, None]
-    nodes, weights = np.polynomial.legendre.leggauss(16)
+    nodes, weights = quadrature(16)
     along = turn / 4 * (nodes + 1)
     spiral = (np.cos(turn / 2 - along**2 / turn) @ weights) * turn[:, 0] / 4
     return (spiral + np.sin(turn[:, 0] / 4)) / np.cos(turn[:, 0] / 2)

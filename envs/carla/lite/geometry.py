@@ -5,6 +5,7 @@ numerically, because Gauss-Legendre quadrature of the heading is shorter than Fr
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -32,7 +33,7 @@ class Geometry:
     kind: Kind
     """"curve": curvature linear in arc length (line, arc, spiral); "cubic": u and v are cubics of a parameter"""
     params: tuple[float, ...]
-    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter (inf: as length says)"""
+    """curve: curvature at start and end, 1/m. cubic: four coefficients of u, four of v, last parameter (or inf)"""
 
     def is_straight(self) -> bool:
         """Whether it is a line."""
@@ -55,12 +56,18 @@ def _walk_curve(geometry: Geometry, along: NDArray) -> tuple[NDArray, NDArray, N
         return chord * np.cos(half), chord * np.sin(half), 2 * half
     rate = (end - start) / max(geometry.length, 1e-9)
     swing = max(abs(start), abs(end)) * geometry.length
-    nodes, weights = np.polynomial.legendre.leggauss(16 + int(2 * min(swing, 100)))
+    nodes, weights = quadrature(16 + int(2 * swing))
     reach = along[:, None] * (nodes + 1) / 2
     turn = reach * (start + rate * reach / 2)
     half_weights = weights / 2
     u, v = along * (np.cos(turn) @ half_weights), along * (np.sin(turn) @ half_weights)
     return u, v, along * (start + rate * along / 2)
+
+
+@cache
+def quadrature(num_nodes: int) -> tuple[NDArray, NDArray]:
+    """Nodes and weights of Gauss and Legendre, for -1 to 1."""
+    return np.polynomial.legendre.leggauss(num_nodes)
 
 
 def _walk_cubic(geometry: Geometry, along: NDArray) -> tuple[NDArray, NDArray, NDArray]:

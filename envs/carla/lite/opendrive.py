@@ -27,7 +27,9 @@ Element = ElementTree.Element
 
 _MAX_CHARACTERS = 100_000_000
 _MAX_VALUE = 1e7
-_MAX_LANES_M = 3e6
+_MAX_LANES_M = 1e6
+_MAX_GEOMETRY_M = 20_000.0
+_MAX_SWING_RAD = 30.0
 _DEFAULT_ORIGIN_DEG = (42.0, 2.0)
 
 
@@ -122,9 +124,14 @@ def _geometry(element: Element) -> Geometry:
     if shape is None or shape.tag not in readers:
         kind = "nothing" if shape is None else repr(shape.tag[:40])
         raise MapError(f"A geometry of the OpenDRIVE map holds {kind}; known are {', '.join(readers)}.")
-    length = _number(element, "length")
-    if length < 0:
-        raise MapError(f"A geometry of the OpenDRIVE map has the length {length:g}; it must not be negative.")
+    length, params = _number(element, "length"), readers[shape.tag](shape)
+    if not 0 <= length <= _MAX_GEOMETRY_M:
+        limit = f"from 0 to {_MAX_GEOMETRY_M:.0f} m"
+        raise MapError(f"A geometry of the OpenDRIVE map has the length {length:g}; it must be {limit}.")
+    if shape.tag == "spiral" and max(map(abs, params)) * length > _MAX_SWING_RAD:
+        raise MapError(
+            "A spiral of the OpenDRIVE map winds around itself; its curvature or length is too large."
+        )
     return Geometry(
         s=_number(element, "s"),
         x=_number(element, "x"),
@@ -132,7 +139,7 @@ def _geometry(element: Element) -> Geometry:
         yaw=-_number(element, "hdg"),
         length=length,
         kind="cubic" if "oly3" in shape.tag else "curve",
-        params=readers[shape.tag](shape),
+        params=params,
     )
 
 

@@ -32,7 +32,9 @@ class Ground:
         """(rows, columns): CARLA's CityObjectLabel"""
         self.colours = np.empty((*shape, 3), np.uint8)
         """(rows, columns, 3): RGB by day"""
-        self.colours[:] = TERRAIN_COLOUR
+        self.colours.reshape(shape[0], -1)[:] = (
+            TERRAIN_COLOUR * shape[1]
+        )  # by rows: much faster than by pixels
         for surface in surfaces:
             pixels = (surface.points - self.origin) / self.resolution - 0.5
             corners = [np.round(pixels * 2**_SHIFT).astype(np.int32)]

@@ -52,8 +52,11 @@ class Prop:
 def place(lanes: list[Lane], ground: Ground, seed: int) -> Iterator[Prop]:
     """Buildings and trees on free ground beside the roads; where there is no room, nothing stands.
 
-    Large maps get a limited number: the first roads have them all.
+    Large maps get a limited number, which the first roads use up; where the raster is too coarse to show every road,
+    nothing stands at all.
     """
+    if ground.resolution > _CELL_M:
+        return
     rng = np.random.default_rng(seed)
     step = max(round(_CELL_M / ground.resolution), 1)
     cell_m = step * ground.resolution
