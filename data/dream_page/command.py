@@ -47,7 +47,7 @@ class PageConfig:
     """where the page is served; 0 takes a free one"""
     host: str = "127.0.0.1"
     """the address to listen at; any other lets other machines in, and everybody on them"""
-    fps: float = 20.0
+    fps: float = 24.0
     """steps and pictures a second"""
     temperature: float = 1.0
     """where the slider stands at first"""

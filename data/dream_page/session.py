@@ -25,6 +25,8 @@ from utils.seeding import track_seeds
 
 IN_FLIGHT = 3
 """Frames that a tab may be behind before the drive waits for it."""
+CATCH_UP = 5
+"""Steps that may follow faster after one that came late, so that the pace is even on a busy machine."""
 TRY_LATER = 1013
 """Close code: try again later."""
 REFUSED = 1011
@@ -44,7 +46,7 @@ class Place:
     weights: str
     """where they come from, for the page"""
     image_size: int
-    fps: float = 20.0
+    fps: float = 24.0
     temperature: float = 1.0
     """of a page that has just been opened"""
     seed: int = 0
@@ -118,7 +120,7 @@ class Session:
             self._sent += 1
             async with asyncio.timeout(self._place.patience_s):
                 await self._tab.send(message)
-            due = max(due + period, now())
+            due = max(due + period, now() - CATCH_UP * period)
             await asyncio.sleep(due - now())
 
     async def _until_wanted(self) -> None:
