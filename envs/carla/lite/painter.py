@@ -17,7 +17,9 @@ NEAR_M = 0.15
 """Nothing nearer is drawn."""
 SHIFT = 4
 """Fractional bits of the corners that OpenCV is given."""
-_FAR_PX = 30000.0
+_FAR_PX = 1e7
+"""Corners are not drawn farther out; times 2**SHIFT it fits into 32 bits."""
+_DOWN = np.array([[1.0], [-1.0]])
 _FAT_PX = 0.45
 """OpenCV fills every pixel that a polygon's edge touches: so much too far on all sides."""
 _LAYER_M, _UNDER_ALL_M = 1e-4, 1e6
@@ -49,12 +51,13 @@ def visible(faces: Faces, camera: NDArray, turn: NDArray, size: tuple[int, int],
     corners = turn.T @ (faces.corners - camera[:, None])
     forward = corners[:, 0]
     depths = np.maximum(forward, NEAR_M)
-    pixels = _project(depths, corners[:, 1:], size, focal)
+    pixels = corners[:, 1:] * (focal / depths)[:, None] * _DOWN + [[size[0] / 2 - 0.5], [size[1] / 2 - 0.5]]
     inwards = pixels.sum(axis=0) / 4 - pixels
     pixels += np.minimum(np.maximum(inwards, -_FAT_PX), _FAT_PX)
-    polygons = list(_fixed_point(pixels).transpose(2, 0, 1).copy())
+    fixed = np.rint(np.minimum(np.maximum(pixels, -_FAR_PX), _FAR_PX) * (1 << SHIFT)).astype(np.int32)
+    polygons = list(fixed.transpose(2, 0, 1).copy())
     for index in np.flatnonzero((forward < NEAR_M).any(axis=0)).tolist():
-        polygons[index] = _cut(corners[:, :, index], size, focal)
+        polygons[index] = _cut(corners[:, :, index].tolist(), size, focal)
     return Painted(polygons, faces, away, depths)
 
 
@@ -90,27 +93,17 @@ def _frustum(size: tuple[int, int], focal: float) -> NDArray:
     )
 
 
-def _project(forward: NDArray, across: NDArray, size: tuple[int, int], focal: float) -> NDArray:
-    """Pixels (k, 2, n), whole at pixels' centres, of points that far ahead (k, n), right and up (k, 2, n)."""
-    pixels = across * (focal / forward)[:, None]
-    pixels[:, 1] *= -1
-    pixels += np.array([[size[0] / 2 - 0.5], [size[1] / 2 - 0.5]])
-    return pixels
-
-
-def _fixed_point(pixels: NDArray) -> NDArray[np.int32]:
-    return np.rint(np.minimum(np.maximum(pixels, -_FAR_PX), _FAR_PX) * (1 << SHIFT)).astype(np.int32)
-
-
-def _cut(corners: NDArray, size: tuple[int, int], focal: float) -> NDArray[np.int32]:
-    """The part of a polygon (k, 3), in the camera's axes, that lies beyond NEAR_M."""
+def _cut(corners: list[list[float]], size: tuple[int, int], focal: float) -> NDArray[np.int32]:
+    """The part of a polygon (k points: forward, right, up) that lies beyond NEAR_M."""
     kept = []
-    points = corners.tolist()
-    for here, there in zip(points, [*points[1:], points[0]]):
-        if here[0] >= NEAR_M:
-            kept.append(here)
-        if (here[0] >= NEAR_M) != (there[0] >= NEAR_M):
-            share = (NEAR_M - here[0]) / (there[0] - here[0])
-            kept.append([a + share * (b - a) for a, b in zip(here, there)])
-    points = np.array(kept).reshape(-1, 3, 1)
-    return _fixed_point(_project(points[:, 0], points[:, 1:], size, focal)[..., 0])
+    for (ahead, right, up), (ahead2, right2, up2) in zip(corners, [*corners[1:], corners[0]]):
+        if ahead >= NEAR_M:
+            kept.append((ahead, right, up))
+        if (ahead >= NEAR_M) != (ahead2 >= NEAR_M):
+            share = (NEAR_M - ahead) / (ahead2 - ahead)
+            kept.append((NEAR_M, right + share * (right2 - right), up + share * (up2 - up)))
+    u, v, one = size[0] / 2 - 0.5, size[1] / 2 - 0.5, 1 << SHIFT
+    pixels = [(u + focal * right / ahead, v - focal * up / ahead) for ahead, right, up in kept]
+    return np.array(
+        [[round(min(max(at, -_FAR_PX), _FAR_PX) * one) for at in pixel] for pixel in pixels], np.int32
+    ).reshape(-1, 2)
