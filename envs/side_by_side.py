@@ -134,7 +134,11 @@ class SideBySide:
         expected = self.world_model.predict(before, self._dream_carry)
         uniform = torch.rand(1, generator=self._generator).to(before.device)
         normal = torch.randn(before.shape, generator=self._generator).to(before.device)
-        self._dream_z = expected.mixture.sample(uniform, normal, temperature)
+        z = expected.mixture.sample(uniform, normal, temperature)
+        if not torch.isfinite(z).all():
+            self._dream = self._dream._replace(reward=0.0, over="its numbers ran away")
+            return
+        self._dream_z = z
         self._termination = float(torch.sigmoid(expected.termination_logit)[0])
         reward = float(expected.reward[0])
         over = "the dream ended itself" if self._dream_ends and self._termination > 0.5 else ""

@@ -77,7 +77,7 @@ class Session:
         self._heard = asyncio.Event()
         self._sent = 0
         self._hands = Hands(place.fps)
-        self._drive: Any = None  # a SideBySide, once it is made
+        self._drive: SideBySide  # once its thread has made it
         # One thread for each: a drive is never in two of them, and the loop stays free for the other tabs.
         self._thread = ThreadPoolExecutor(1, "tab", initializer=torch.set_num_threads, initargs=(1,))
 
@@ -85,11 +85,7 @@ class Session:
         """Serve the tab until it closes, shows nothing for too long, or cannot be served."""
         try:
             self._drive = await self._compute(self._place.make)
-            await self._tab.send(self._place.greeting())
-            async with asyncio.TaskGroup() as group:
-                player = group.create_task(self._play())
-                await self._listen()
-                player.cancel()
+            await self._serve()
         except* ConnectionClosed:
             pass
         except* TimeoutError:
@@ -97,8 +93,17 @@ class Session:
         except* UserError as group:
             await self._tab.close(REFUSED, str(group.exceptions[0])[:120])
         finally:
-            self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
+
+    async def _serve(self) -> None:
+        try:
+            await self._tab.send(self._place.greeting())
+            async with asyncio.TaskGroup() as group:
+                player = group.create_task(self._play())
+                await self._listen()
+                player.cancel()
+        finally:
+            self._thread.submit(self._drive.env.close)  # after the step that it may be at
 
     async def _listen(self) -> None:
         async for text in self._tab:
@@ -128,9 +133,8 @@ class Session:
         while True:
             wishes = self._wishes
             keeps_up = wishes.seed is not None and self._sent - wishes.seen < IN_FLIGHT
-            if keeps_up and (wishes.wants_reset or wishes.wants_sync):
-                return
-            rests = keeps_up and (wishes.is_paused or self._drive.is_over)
+            asks = wishes.wants_reset or wishes.wants_sync
+            rests = keeps_up and not asks and (wishes.is_paused or self._drive.is_over)
             if keeps_up and not rests:
                 return
             self._heard.clear()
@@ -147,8 +151,8 @@ class Session:
         elif wishes.wants_sync:
             drive.sync()
         else:
-            keys = wishes.driver == "keys"
-            action = self._hands.act(wishes.held) if keys else drive.propose(wishes.driver)
+            sees = wishes.driver
+            action = self._hands.act(wishes.held) if sees == "keys" else drive.propose(sees)
             drive.step(action, wishes.temperature)
         head = {
             "frame": self._sent + 1,
@@ -162,10 +166,6 @@ class Session:
 
     async def _compute(self, work: Callable[..., Result], *args: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
-
-    def _close(self) -> None:
-        if self._drive is not None:
-            self._drive.env.close()
 
 
 def pack(head: dict[str, Any], moment: Moment) -> bytes:

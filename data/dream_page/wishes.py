@@ -11,14 +11,15 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from data.dream_page.hands import KEYS
 from utils.errors import check
 from utils.seeding import SPAN
 
 MAX_TEMPERATURE = 2.0
-DRIVERS = ("keys", "real", "dream")
+Driver = Literal["keys", "real", "dream"]
+DRIVERS = get_args(Driver)
 
 
 def check_temperature(value: object) -> None:
@@ -43,7 +44,7 @@ class Wishes:
 
     temperature: float
     has_controller: bool
-    driver: str = "keys"
+    driver: Driver = "keys"
     held: frozenset[str] = frozenset()
     is_paused: bool = False
     seed: int | None = None
