@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.carla.lite.links import LaneKey, edges, is_forward
-from envs.carla.lite.network import Network, Road, evaluate
+from envs.carla.lite.network import LaneSpec, Network, Road, evaluate
 
 _STEP_M = 1.0
 _CURVE_STEP_M = 0.5
@@ -69,13 +69,9 @@ def sample(network: Network) -> list[SectionSamples]:
 def build_lanes(network: Network, sections: list[SectionSamples]) -> list[Lane]:
     """The lanes of sampled sections, with their successors and predecessors."""
     lanes = [
-        _lane(section, inner, lane.lane_id)
+        _lane(section, inner, lane)
         for section in sections
-        for side in (-1, 1)
-        for inner, lane in zip(
-            [0, *(spec.lane_id for spec in section.road.sections[section.index].outward(side))],
-            section.road.sections[section.index].outward(side),
-        )
+        for inner, lane in section.road.sections[section.index].outward()
     ]
     index: dict[LaneKey, int] = {
         (lane.road_id, lane.section, lane.lane_id): i for i, lane in enumerate(lanes)
@@ -97,12 +93,10 @@ def _sample(road: Road, index: int) -> SectionSamples:
     x, y, yaw = road.trace(s)
     middle = np.array(evaluate(road.lane_offset, s))
     borders = {0: middle}
-    for side in (-1, 1):
-        border = middle
-        for lane in section.outward(side):
-            width, slope = evaluate(lane.widths, s - section.s)
-            border = border - side * np.array((width.clip(0.0), slope))
-            borders[lane.lane_id] = border
+    for inner, lane in section.outward():
+        width, slope = evaluate(lane.widths, s - section.s)
+        side = -1 if lane.lane_id > 0 else 1
+        borders[lane.lane_id] = borders[inner] + side * np.array((width.clip(0.0), slope))
     return SectionSamples(road, index, s, x, y, evaluate(road.elevation, s)[0], yaw, borders)
 
 
@@ -118,18 +112,18 @@ def _places(road: Road, start: float, end: float) -> NDArray:
     return np.concatenate((*(parts or [[start]]), [end]))
 
 
-def _lane(section: SectionSamples, inner: int, lane_id: int) -> Lane:
-    near, far = section.borders[inner], section.borders[lane_id]
+def _lane(section: SectionSamples, inner: int, lane: LaneSpec) -> Lane:
+    near, far = section.borders[inner], section.borders[lane.lane_id]
     offset, slope = (near + far) / 2
     points = np.column_stack((section.shifted(offset), section.z))
     yaw, width = section.yaw + np.arctan(slope), np.abs(far[0] - near[0])
-    if not is_forward(lane_id):
+    if not is_forward(lane.lane_id):
         points, yaw, width = points[::-1], yaw[::-1] + np.pi, width[::-1]
     return Lane(
         road_id=section.road.road_id,
         section=section.index,
-        lane_id=lane_id,
-        kind=section.road.sections[section.index].lanes[lane_id].kind,
+        lane_id=lane.lane_id,
+        kind=lane.kind,
         points=np.ascontiguousarray(points),
         yaw=np.ascontiguousarray(yaw),
         width=np.ascontiguousarray(width),

@@ -1,6 +1,6 @@
 """What an OpenDRIVE document says, as dataclasses in CARLA's axes (y and lateral offsets grow to the right)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,10 +56,13 @@ class LaneSection:
     s: float
     lanes: dict[int, LaneSpec]
 
-    def outward(self, side: int) -> list[LaneSpec]:
-        """Lanes of one side (-1 right, 1 left) from the reference line outward."""
-        ids = sorted((lane_id for lane_id in self.lanes if lane_id * side > 0), key=abs)
-        return [self.lanes[lane_id] for lane_id in ids]
+    def outward(self) -> Iterator[tuple[int, LaneSpec]]:
+        """Lanes of the right side, then of the left, from the middle outward, each with its inner neighbour's id."""
+        for side in (-1, 1):
+            inner = 0
+            for lane_id in sorted((lane_id for lane_id in self.lanes if lane_id * side > 0), key=abs):
+                yield inner, self.lanes[lane_id]
+                inner = lane_id
 
 
 @dataclass(frozen=True)

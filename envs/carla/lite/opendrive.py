@@ -30,6 +30,7 @@ _MAX_VALUE = 1e7
 _MAX_LANES_M = 1e6
 _MAX_GEOMETRY_M = 20_000.0
 _MAX_SWING_RAD = 30.0
+_MAX_PIECES = 1_000_000
 _DEFAULT_ORIGIN_DEG = (42.0, 2.0)
 
 
@@ -89,6 +90,10 @@ def _road(element: Element) -> Road:
     sections = sorted(map(_section, element.findall("lanes/laneSection")), key=lambda section: section.s)
     if not sections:
         raise MapError(f"Road {road_id} of the OpenDRIVE map has no lane section.")
+    if len(sections) * len(geometries) > _MAX_PIECES:
+        raise MapError(
+            f"Road {road_id} of the OpenDRIVE map has too many geometries and lane sections; divide it."
+        )
     signals = element.find("signals")
     return Road(
         road_id=road_id,

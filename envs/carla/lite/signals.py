@@ -1,11 +1,13 @@
 """The traffic lights of a map: where they stand, who obeys them, which of them show the same."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
 from envs.carla.lite.lanes import Lane
+from envs.carla.lite.links import is_forward
 from envs.carla.lite.network import Network, Road, SignalSpec, evaluate
 
 TRAFFIC_LIGHT = "1000001"
@@ -35,9 +37,16 @@ def build_signals(network: Network, lanes: list[Lane]) -> list[Signal]:
     """The traffic lights of a network."""
     places: dict[str, tuple[Road, SignalSpec]] = {}
     governed: dict[str, set[int]] = defaultdict(set)
+    lanes_of: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, lane in enumerate(lanes):
+        lanes_of[lane.road_id, lane.section].append(i)
     for road in network.roads.values():
+        starts = [section.s for section in road.sections]
         for spec in road.signals:
-            governed[spec.signal_id] |= _governed(road, spec, lanes)
+            section = max(bisect_right(starts, spec.s) - 1, 0)
+            here = [i for i in lanes_of[road.road_id, section] if _is_for(spec, lanes[i])]
+            for i in here:  # inside a junction, drivers stop before it
+                governed[spec.signal_id].update([i] if lanes[i].junction == -1 else lanes[i].predecessors)
             if spec.kind == TRAFFIC_LIGHT and not spec.is_reference:
                 places[spec.signal_id] = road, spec
     groups = {light: i for i, lights in enumerate(network.controllers.values()) for light in lights}
@@ -58,18 +67,11 @@ def build_signals(network: Network, lanes: list[Lane]) -> list[Signal]:
     return signals
 
 
-def _governed(road: Road, spec: SignalSpec, lanes: list[Lane]) -> set[int]:
-    """Lanes that a signal, or a reference to it, holds for; inside a junction, the lanes that lead there instead."""
-    starts = [section.s for section in road.sections]
-    section = max(int(np.searchsorted(starts, spec.s, "right")) - 1, 0)
-    found: set[int] = set()
-    for i, lane in enumerate(lanes):
-        is_here = (lane.road_id, lane.section, lane.kind) == (road.road_id, section, "driving")
-        is_valid = not spec.lanes or any(low <= lane.lane_id <= high for low, high in spec.lanes)
-        is_facing = spec.orientation == "none" or (spec.orientation == "+") == (lane.lane_id < 0)
-        if is_here and is_valid and is_facing:
-            found |= {i} if lane.junction == -1 else set(lane.predecessors)
-    return found
+def _is_for(spec: SignalSpec, lane: Lane) -> bool:
+    """Whether a signal, or a reference to it, holds for a lane beside it."""
+    is_valid = not spec.lanes or any(low <= lane.lane_id <= high for low, high in spec.lanes)
+    is_facing = spec.orientation == "none" or (spec.orientation == "+") == is_forward(lane.lane_id)
+    return lane.kind == "driving" and is_valid and is_facing
 
 
 def _pose(road: Road, spec: SignalSpec) -> tuple[float, float, float, float]:

@@ -21,7 +21,6 @@ _LOOKS: dict[str, tuple[int, Colour]] = {
     "median": (TERRAIN, (96, 122, 70)),
     "shoulder": (GROUND, (128, 116, 96)),
     "border": (GROUND, (128, 116, 96)),
-    "none": (TERRAIN, TERRAIN_COLOUR),
 }
 _MARK_COLOURS: dict[str, Colour] = {"yellow": (214, 170, 40), "orange": (214, 140, 40)}
 _WHITE: Colour = (225, 225, 222)
@@ -64,15 +63,11 @@ def stop_lines(lanes: list[Lane], stop_lanes: set[int]) -> list[Surface]:
 
 
 def _lanes(section: SectionSamples) -> Iterator[Surface]:
-    specs = section.road.sections[section.index]
-    for side in (-1, 1):
-        inner = 0
-        for lane in specs.outward(side):
+    for inner, lane in section.road.sections[section.index].outward():
+        if lane.kind != "none":
             label, colour = _LOOKS.get(lane.kind, (ROADS, _ASPHALT))
             near, far = (section.shifted(section.borders[i][0]) for i in (inner, lane.lane_id))
-            inner = lane.lane_id
-            if lane.kind != "none":
-                yield from (Surface(points, label, colour) for points in _ribbon(near, far))
+            yield from (Surface(points, label, colour) for points in _ribbon(near, far))
 
 
 def _lines(section: SectionSamples) -> Iterator[Surface]:

@@ -18,7 +18,7 @@ def town() -> RoadMap:
 
 @pytest.mark.parametrize("name", ["loop", "circuit", "town"])
 def test_carla_reads_our_maps_as_we_do(name):
-    pytest.importorskip("carla")
+    carla = pytest.importorskip("carla")
     xodr = load_map(name).xodr
     worst = difference(xodr, every=3)
     assert worst.num_points > 300
@@ -28,6 +28,8 @@ def test_carla_reads_our_maps_as_we_do(name):
     ours, theirs = neighbours(xodr)
     assert ours == theirs
     assert all(before and after for before, after in ours.values())
+    edges = sum(len(after) for _, after in ours.values())
+    assert len(carla.Map(name, xodr).get_topology()) == edges
 
 
 @pytest.mark.parametrize("name", ["loop", "circuit", "town"])

@@ -193,3 +193,32 @@ def test_damaged_maps_are_read_or_refused(seed):
         text[i] = str(rng.choice(list('<>"0159-e. /\0')))
     with contextlib.suppress(MapError):
         assert parse("".join(text)).lanes
+
+
+def test_a_light_referred_to_inside_a_junction_stops_those_before_it():
+    """As in CARLA's own towns: the light stands on one way through the junction, others refer to it."""
+    light = '<signal id="5" s="2" t="-6" zOffset="1" orientation="+" dynamic="yes" type="1000001">'
+    light += '<validity fromLane="-1" toLane="-1"/></signal><signal id="6" s="2" t="1" type="206"/>'
+    reference = '<signalReference id="5" s="1" t="-6" orientation="+"/>'
+    end = '<link><successor elementType="junction" elementId="90"/></link>'
+    start = '<link><predecessor elementType="road" elementId="7" contactPoint="end"/></link>'
+    before = document(geometry("<line/>", 40, x=0, y=0, hdg=0), 40).replace("<link/>", end, 1)
+    ways = [
+        document(geometry(shape, 20, x=40, y=0, hdg=0), 20, more=f"<signals>{signals}</signals>")
+        .replace('id="7" junction="-1"', f'id="{road}" junction="90"')
+        .replace("<link/>", start, 1)
+        .replace(
+            '<lane id="-1" type="driving"><link/>',
+            '<lane id="-1" type="driving"><link><predecessor id="-1"/></link>',
+        )
+        for road, shape, signals in ((8, "<line/>", light), (9, '<arc curvature="0.05"/>', reference))
+    ]
+    roads = [way[way.index("<road") : way.index("</OpenDRIVE>")] for way in ways]
+    junction = '<junction id="90"><controller id="3"/></junction>'
+    controllers = '<controller id="2"/><controller id="3"><control signalId="5"/></controller>'
+    (signal,) = parse(
+        before.replace("</OpenDRIVE>", "".join(roads) + controllers + junction + "</OpenDRIVE>")
+    ).signals
+    assert (signal.signal_id, signal.group, signal.junction, signal.stop_lanes) == ("5", 1, 90, (0,))
+    np.testing.assert_allclose((signal.x, signal.y, signal.z), (42, 6, 1))
+    assert abs(abs(signal.yaw) - np.pi) < 1e-9
