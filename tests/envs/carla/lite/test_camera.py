@@ -6,9 +6,11 @@ import pytest
 
 from envs.carla.lite.camera import CameraView, depth, rgb, semantic
 from envs.carla.lite.rays import cast
+from envs.carla.lite.roadmap import parse
 from envs.carla.lite.scene import Box, Scene
 from envs.carla.lite.weather import Weather
 from tests.envs.carla.lite import viewing
+from tests.envs.carla.lite.handmade import document, geometry
 from tests.envs.carla.lite.viewing import CAR, SKY, bare, car, loop, metres, slope, town, view
 
 QUANTUM_M = 1000 / (256**3 - 1)
@@ -161,6 +163,37 @@ def _picked(scene: Scene, shot: CameraView) -> np.ndarray:
     columns, rows = ((places[:, :2] - ground.origin) / ground.resolution).astype(int).T
     height, width = ground.labels.shape
     return ground.colours[rows.clip(0, height - 1), columns.clip(0, width - 1)].reshape(96, 96, 3)
+
+
+@pytest.mark.parametrize("shot", [view(), view(roll=20, yaw=50, size=(200, 150)), view(z=40, pitch=-70)])
+def test_every_resolution_of_the_ground_lies_at_the_same_place(shot: CameraView) -> None:
+    """Painted with ramps, the ground has the colour of its place in all rows, near and far."""
+    roadmap = parse(document(geometry("<line/>", 400, 0, -200, 0, 0), 400))
+    roadmap.props.clear()
+    y = roadmap.ground.origin[1] + (np.arange(len(roadmap.ground.labels)) + 0.5) * roadmap.ground.resolution
+    for channel, slope_per_m in enumerate((4, -4, 0)):  # two, since rounding brightens both
+        ramp = (128 + slope_per_m * y).clip(0, 255).round().astype(np.uint8)
+        roadmap.ground.colours[..., channel] = ramp[:, None]
+    clear = Weather(fog_distance=1e9, sun_altitude_angle=60.0, cloudiness=0.0)
+    picture = rgb(Scene(roadmap), shot, [], clear).reshape(-1, 4).astype(float)
+    far = metres(depth(bare(), shot, [])).ravel()
+    there = viewing.to_world(shot, viewing.pixel_rays(shot) * far[:, None])
+    is_ramp = (np.abs(there[:, 1]) < 25) & (np.abs(there[:, 0]) < 190) & (far < 50)
+    error = ((picture[:, 2] - picture[:, 1]) / 8 - there[:, 1])[is_ramp]
+    assert is_ramp.sum() > 1000
+    assert abs(error.mean()) < 0.03
+    assert np.abs(error).max() < 0.6
+
+
+def test_lines_are_bright_where_they_are_labelled() -> None:
+    scene, (x, y, _, yaw) = loop(), loop().roadmap.spawn_points[0].tolist()
+    shot = view(x, y, yaw=math.degrees(yaw), size=(64, 64))
+    labels = semantic(scene, shot, [])[..., 2][36:]
+    brightness = rgb(scene, shot, [], Weather())[36:, :, 2].astype(float)
+    is_line = labels == 24
+    is_inner = cv2.erode((labels == 1).astype(np.uint8), np.ones((3, 3))) > 0
+    assert is_line.sum() > 30
+    assert brightness[is_line].mean() > brightness[is_inner].mean() + 60
 
 
 def test_same_inputs_same_bytes_whatever_was_drawn_before() -> None:
