@@ -5,7 +5,7 @@ repository ships.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,8 +16,10 @@ import tyro
 import envs
 from data import trained
 from data.trained import DEFAULT_LOGS, SHIPPED, STAGES
+from envs import specs
 from envs.dream import DreamConfig
-from envs.evaluation import Place, PlayerMaker, Scores, play
+from envs.evaluation import Driver, Place, PlayerMaker, Scores, play
+from envs.measures import Measure
 from envs.recording import Scene, film, picture
 from utils import cli, seeding
 from utils.device import DeviceName, num_threads, pick
@@ -29,6 +31,7 @@ from utils.run_dir import RunDir
 from utils.video import write_gif, write_video
 
 FPS = 50
+DRIVERS: dict[str, Driver] = {"controller": "controller", "pursuit": "guide"}
 GIF_FPS, GIF_FRAMES = 10.0, 60
 
 
@@ -44,10 +47,14 @@ class TestConfig:
     """held-out tracks to drive"""
     seed: int = 0
     """number of the first held-out track"""
-    env: Place = "real"
-    """score in the real environment or in the dream"""
+    env: str = "real"
+    """where: real, which the real env's name (carracing, carla) means too, or dream"""
+    driver: Literal["controller", "pursuit"] = "controller"
+    """who drives: the controller, or, in CARLA, a pure-pursuit driver that knows the road, as a yardstick"""
     renderer: Literal["gymnasium", "fast"] = "gymnasium"
     """who draws CarRacing; final scores are taken with gymnasium's own"""
+    carla: specs.CarlaArg = None
+    """CARLA's server, as in generation_script.py; of several each worker takes one"""
     dream: DreamConfig = field(default_factory=DreamConfig)
     """how dreams run"""
     record: Annotated[tuple[()] | tuple[Path] | None, tyro.conf.arg(metavar="[FILE]")] = None
@@ -62,7 +69,7 @@ class TestConfig:
     backend: BackendName = "process"
     """worker processes, or all in this one"""
     slots: int | None = None
-    """episodes that a worker plays side by side"""
+    """episodes that a worker plays side by side; chosen by their number by default, 4 at most in CARLA"""
     device: DeviceName = "cpu"
     """where V and M run"""
 
@@ -72,6 +79,15 @@ class TestConfig:
         check_not_negative(self, "seed")
         for path in self.record or ():
             check(path.suffix in (".mp4", ".gif"), f"--record writes .mp4 or .gif files, not {path}.")
+        known = "the dream has no road to be known"
+        check(
+            self.env != "dream" or self.driver == "controller", f"--driver pursuit: {known}; take --env real."
+        )
+
+    @property
+    def place(self) -> Place:
+        """Where the drives take place."""
+        return "dream" if self.env == "dream" else "real"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -79,41 +95,44 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = cli.parse(TestConfig, argv, prog="test_controller.py", description=__doc__)
     root, files = find_controller(config)
     world = trained.load_world_model(files, pick(config.device))
-    starts = trained.load_starts(files) if config.env == "dream" else None
+    starts = trained.load_starts(files) if config.place == "dream" else None
     controller, params, info = trained.load_controller(files.controller, world.world_model.feature_size)
     warn_of_other_models(info, world)
-    spec = with_renderer(world.env_spec, config.renderer)
+    spec = with_renderer(trained.real_env(config.env, world, root, config.carla), config.renderer)
     seeds = seeding.track_seeds("test", config.seed, config.episodes)
     maker = PlayerMaker(world.world_model, spec, starts, config.dream)
-    maker().controller(config.env)  # a misfit is told before any worker starts
+    maker().check(config.place, DRIVERS[config.driver])  # a misfit is told before any worker starts
     film_path = None if config.record is None else config.record[0] if config.record else root / "drive.mp4"
     for path in (film_path, config.json):
         check_file_to_write(path)
+    slots, workers = specs.capacity(spec, config.slots, config.max_workers or available_cores())
     with (
-        open_backend(config.backend, maker, config.max_workers or available_cores()) as backend,
+        open_backend(config.backend, maker, workers) as backend,
         bar(config.episodes, "test", "episodes") as progress,
     ):
         scores = play(
             backend,
-            config.env,
+            config.place,
             params[None],
             seeds,
-            config.slots,
+            slots,
+            driver=DRIVERS[config.driver],
             on_episodes=lambda episodes, _: progress.update(episodes),
         )
+    env = envs.make_from(spec, 1)
     repeat = int(spec["options"].get("action_repeat", 1))
-    result = summarise(scores, seeds, repeat)
-    print(describe(result, config))
+    result = summarise(scores, seeds, env.measures if config.place == "real" else {}, repeat)
+    print(describe(result, config, spec))
     if config.json is not None:
-        where = {"env": spec, "place": config.env, "controller": str(files.controller), "info": info}
-        write_json(config.json, result | where)
+        where = {"env": spec, "place": config.place, "driver": config.driver}
+        write_json(config.json, result | where | {"controller": str(files.controller), "info": info})
     if film_path is not None:
-        env = envs.make_from(spec, 1)
-        scenes = film(env, world.world_model, controller, params, seeds[0], config.resync)
+        driver = None if config.driver == "pursuit" else controller
+        scenes = film(env, world.world_model, driver, params, seeds[0], config.resync)
         with num_threads(1):  # as the backends do: a drive filmed is the drive scored
-            count = write_film(film_path, scenes, config.resync, FPS / repeat)
-        env.close()
+            count = write_film(film_path, scenes, config.resync, env.metadata.get("render_fps", FPS) / repeat)
         print(f"{count} frames of track {seeds[0]} in {film_path}")
+    env.close()
 
 
 def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> int:
@@ -165,15 +184,15 @@ def warn_of_other_models(info: dict[str, Any], world: trained.Trained) -> None:
 
 def with_renderer(spec: dict[str, Any], renderer: str) -> dict[str, Any]:
     """The env spec, drawn by that renderer if it is a CarRacing."""
-    name = spec["name"].lower()  # "carracing" is an alias
-    if "carracing" not in name or name.startswith("dream"):
-        return spec
-    return {"name": spec["name"], "options": {**spec["options"], "renderer": renderer}}
+    return specs.with_options(spec, renderer=renderer) if specs.kind(spec["name"]) == "carracing" else spec
 
 
-def summarise(scores: Scores, seeds: Sequence[int], action_repeat: int = 1) -> dict[str, Any]:
+def summarise(
+    scores: Scores, seeds: Sequence[int], measures: Mapping[str, Measure], action_repeat: int = 1
+) -> dict[str, Any]:
     """Statistics of the returns of one controller; lengths are counted in steps of the simulator."""
     returns, lengths, finished = scores.returns[0], scores.lengths[0] * action_repeat, scores.lap_finished[0]
+    means = {name: float(scores.measures[name][0].mean()) for name in measures}
     return {
         "mean": float(returns.mean()),
         "std": float(returns.std()),
@@ -183,21 +202,29 @@ def summarise(scores: Scores, seeds: Sequence[int], action_repeat: int = 1) -> d
         "episodes": len(returns),
         "laps_finished": int(finished.sum()),
         "steps_per_lap": float(lengths[finished].mean()) if finished.any() else None,
+        "measures": means,
+        "in_words": [measures[name].text.format(mean) for name, mean in means.items() if measures[name].text],
         "returns": returns.tolist(),
         "lengths": lengths.tolist(),
+        "each": {name: scores.measures[name][0].tolist() for name in measures},
         "seeds": list(seeds),
     }
 
 
-def describe(result: dict[str, Any], config: TestConfig) -> str:
+def describe(result: dict[str, Any], config: TestConfig, spec: dict[str, Any]) -> str:
     """The scores in words."""
-    where = "in the dream" if config.env == "dream" else f"held-out tracks, {config.renderer} renderer"
+    where = "in the dream" if config.place == "dream" else f"held-out tracks, {spec['name']}"
+    if config.place == "real" and specs.kind(spec["name"]) == "carracing":
+        where = f"held-out tracks, {config.renderer} renderer"
+    if config.driver == "pursuit":
+        where += "; the pure-pursuit driver, which knows the road"
     lap = result["steps_per_lap"]
     return (
         f"return {result['mean']:.1f} +- {result['std']:.1f} over {result['episodes']} episodes ({where})\n"
         f"median {result['median']:.1f}, minimum {result['min']:.1f}, maximum {result['max']:.1f}\n"
         f"{result['laps_finished']} of {result['episodes']} laps finished"
         + (f", {lap:.0f} steps per lap" if lap is not None else "")
+        + "".join(f"\n{words}" for words in result["in_words"])
     )
 
 

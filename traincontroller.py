@@ -14,6 +14,7 @@ import numpy as np
 
 from data import trained
 from data.search import ControllerSearch, SearchConfig
+from envs import specs
 from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker
 from models.controller import LinearController
@@ -35,6 +36,8 @@ class ControllerConfig(SearchConfig):
 
     logs: cli.LogsArg = Path("exp_dir")
     """run directory; V and M are read from it, C goes to its controller/ or controller-dream/"""
+    carla: specs.CarlaArg = None
+    """CARLA's server, as in generation_script.py; of several each worker takes one"""
     start: Literal["zero", "best"] = "zero"
     """first mean: zeros, or the best on validation of the controllers that the run directory holds"""
     dream: DreamConfig = field(default_factory=DreamConfig)
@@ -70,19 +73,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     files = trained.run_files(config.logs)
     world = trained.load_world_model(files, pick(config.device))
-    starts = trained.load_starts(files) if config.env == "dream" else None
-    maker = PlayerMaker(world.world_model, world.env_spec, starts, config.dream)
-    controller = maker().controller(config.env)
+    here = trained.real_env(config.env, world, config.logs, config.carla)
+    starts = trained.load_starts(files) if config.place == "dream" else None
+    maker = PlayerMaker(world.world_model, here, starts, config.dream)
+    controller = maker().controller(config.place)
+    slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
     if config.dry_run:
         print(f"{cli.describe(config)}\n{controller.num_params:,} parameters")
         return
-    run = RunDir(config.logs, STAGES[config.env])
+    run = RunDir(config.logs, STAGES[config.place])
     check_writable(run.path)
     state = saved_state(config, run, world)
     means = [] if state else first_means(config, controller)
     prepare(config, run, goes_on=state is not None)
-    with open_backend(config.backend, maker, config.max_workers or available_cores()) as backend:
-        search = ControllerSearch(config, run, world, controller, backend)
+    with open_backend(config.backend, maker, workers) as backend:
+        search = ControllerSearch(config, run, world, controller, backend, slots)
         if state is not None:
             search.restore(state)
         run.write_config(cli.to_json(config))

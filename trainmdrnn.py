@@ -4,7 +4,7 @@ V is read from RUN/vae, M goes to RUN/mdrnn. When V or the dataset has changed, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from data.latents import LatentStore, check_frames, load_or_encode
 from data.memory_quality import dream_rows, evaluate
 from data.sequences import SequenceSet
 from data.start_states import draw_starts
-from data.trained import check_same_env
+from data.trained import check_same_env, open_dataset
 from models import build
 from models.mdnrnn import MDNRNN, MDNRNNConfig
 from models.vision import VisionModel
@@ -42,8 +42,10 @@ class TrainMDRNNConfig:
 
     logs: cli.LogsArg = Path("exp_dir")
     """run directory, with V in it"""
-    dataset: Path = Path("datasets/carracing")
-    """what data/generation_script.py made"""
+    dataset: Path | None = None
+    """what data/generation_script.py made; datasets/carracing by default, or datasets/carla with --env carla"""
+    env: str | None = None
+    """the env that the dataset must be of; any by default"""
     hidden_size: int = MDNRNNConfig.hidden_size
     """numbers in h"""
     components: int = MDNRNNConfig.components
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(describe(config))
         return
     device = pick(config.device)
-    store = EpisodeStore(config.dataset)
+    store = open_dataset(config.dataset, config.env)
     vision, vision_mark = load_vision(RunDir(config.logs, "vae"), store)
     model = make_model(config, vision.latent_size, store.action_size)
     run = RunDir(config.logs, "mdrnn")
@@ -139,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_checkpoint=lambda m: m.to_checkpoint(info),
         on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
         key=vision_mark + store.fingerprint(),
-        settings=cli.to_json(config),
+        settings=cli.to_json(replace(config, dataset=store.rootdir)),
     )
     keep_starts(run, config, vision, latents, info)
     report(run, held_out)

@@ -16,7 +16,8 @@ from torch import Tensor
 from data.episodes import EpisodeStore
 from data.frames import MAX_FRAMES, FrameSet, to_uint8
 from data.quality import evaluate, quality
-from data.trained import check_same_env
+from data.trained import check_same_env, open_dataset
+from envs.regions import Regions, regions
 from models import build
 from models.nvae import NVAE, NVAEConfig
 from models.vae import VAE, VAEConfig
@@ -41,8 +42,10 @@ class TrainVAEConfig:
     """run directory"""
     stage: str = "vae"
     """folder inside it; another name keeps a second model beside the one that later stages use"""
-    dataset: Path = Path("datasets/carracing")
-    """what data/generation_script.py made"""
+    dataset: Path | None = None
+    """what data/generation_script.py made; datasets/carracing by default, or datasets/carla with --env carla"""
+    env: str | None = None
+    """the env that the dataset must be of; any by default"""
     arch: Literal["nvae", "vae"] = "nvae"
     """the Nouveau VAE, or the plain convolutional one of 2018"""
     model: NVAEConfig = field(default_factory=NVAEConfig)
@@ -109,8 +112,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(describe(config, model))
         return
     device = pick(config.device)
-    store = EpisodeStore(config.dataset)
+    store = open_dataset(config.dataset, config.env)
     check_dataset(store, config)
+    parts = regions(store.env_spec)
     run = RunDir(config.logs, config.stage)
     check_writable(run.path)
     if not config.fresh:
@@ -128,13 +132,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         config=config.fit,
         run=run,
         device=device,
-        validate=lambda v: evaluate(v, held_out),
+        validate=lambda v: evaluate(v, held_out, parts),
         make_checkpoint=lambda v: v.to_checkpoint(info),
         on_eval=lambda v, step, logger: draw(v, held_out, step, logger, run),
         key=store.fingerprint(),
-        settings=cli.to_json(config),
+        settings=cli.to_json(replace(config, dataset=store.rootdir)),
     )
-    report(run, held_out, result.seconds, result.step)
+    report(run, held_out, parts, result.seconds, result.step)
     if result.step == done:
         print(
             f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
@@ -220,15 +224,16 @@ def draw(model: VisionModel, held_out: Tensor, step: int, logger: Logger, run: R
     plots.curve(run.pictures / "kl_per_group.png", series, "step", "nats", "KL of each latent group")
 
 
-def report(run: RunDir, held_out: Tensor, seconds: float, step: int) -> None:
+def report(run: RunDir, held_out: Tensor, parts: Regions, seconds: float, step: int) -> None:
     """Score the best checkpoint and keep the figures as quality.json."""
     model = load_built(run.best, build)
     assert isinstance(model, VisionModel)
     torch.manual_seed(0)
-    scores = quality(model, held_out, steps=step, train_seconds=round(seconds, 1))
+    scores = quality(model, held_out, parts, steps=step, train_seconds=round(seconds, 1))
     write_json(run.path / "quality.json", scores)
+    errors = ", ".join(f"{name} {scores[f'mse_{name}']:.5f}" for name in parts if name != "hud")
     print(
-        f"{run.best}: MSE road {scores['mse_road']:.5f}, car {scores['mse_car']:.5f}, "
+        f"{run.best}: MSE {errors or format(scores['mse'], '.5f')}, "
         f"ELBO {scores['elbo']:.0f} nats, KL {scores['kl']:.1f}, {scores['frames_per_s']:,.0f} frames/s on one core"
     )
 

@@ -17,7 +17,7 @@ from gymnasium.spaces import Box
 import envs
 from data import trained
 from data.episodes import Index, ShardInfo
-from data.policies import Brown, Controlled, NoiseConfig, Policy, White
+from data.policies import Brown, Controlled, Lane, NoiseConfig, Policy, White
 from data.shards import DatasetHeader, EpisodeInfo, ShardWriter
 from envs.latent import LatentEnv
 from envs.vector import SlotEnv, Step
@@ -25,14 +25,16 @@ from utils import seeding
 from utils.device import DeviceName, pick
 from utils.errors import UserError, check
 
-PolicyName = Literal["brown", "white", "controller", "mixed"]
+PolicyName = Literal["brown", "white", "lane", "controller", "mixed"]
 SLICE = 10
 """Episodes a shard; also what is lost of each worker when it is killed."""
-SHARES: dict[bool, tuple[str, ...]] = {
-    False: ("brown",) * 8 + ("white",) * 2,
-    True: ("controller",) * 6 + ("brown",) * 3 + ("white",),
+SHARES: dict[tuple[bool, bool], tuple[str, ...]] = {
+    (False, False): ("brown",) * 8 + ("white",) * 2,
+    (False, True): ("controller",) * 6 + ("brown",) * 3 + ("white",),
+    (True, False): ("lane",) * 7 + ("brown",) * 2 + ("white",),
+    (True, True): ("controller",) * 5 + ("lane",) * 4 + ("brown",),
 }
-"""Who drives ten successive episodes of a mixed dataset, without and with a trained controller."""
+"""Who drives ten successive episodes of a mixed dataset: (the env has a guide, there is a trained controller)."""
 
 
 class Slice(NamedTuple):
@@ -48,7 +50,9 @@ class Slice(NamedTuple):
         return f"episodes-{self.ids[0]:06d}-{self.ids[-1]:06d}.h5"
 
 
-def plan(index: Index, rollouts: int, policy: PolicyName, has_controller: bool) -> list[Slice]:
+def plan(
+    index: Index, rollouts: int, policy: PolicyName, has_controller: bool, has_guide: bool = False
+) -> list[Slice]:
     """The slices that are missing of the ids 0 .. rollouts - 1."""
     there = set(index.ids)
     runs: list[list[int]] = []
@@ -57,14 +61,13 @@ def plan(index: Index, rollouts: int, policy: PolicyName, has_controller: bool) 
             runs[-1].append(i)
         else:
             runs.append([i])
-    seed = index.header.seed
-    return [Slice(tuple(run), tuple(_driver(policy, seed, i, has_controller) for i in run)) for run in runs]
+    seed, shares = index.header.seed, SHARES[has_guide, has_controller]
+    return [Slice(tuple(run), tuple(_driver(policy, seed, i, shares) for i in run)) for run in runs]
 
 
-def _driver(policy: PolicyName, seed: int, episode_id: int, has_controller: bool) -> str:
+def _driver(policy: PolicyName, seed: int, episode_id: int, shares: tuple[str, ...]) -> str:
     if policy != "mixed":
         return policy
-    shares = SHARES[has_controller]
     order = seeding.rng(seed, "mixed", episode_id // len(shares)).permutation(len(shares))
     return shares[order[episode_id % len(shares)]]
 
@@ -81,6 +84,7 @@ class FrameTap(SlotEnv):
     def __init__(self, env: SlotEnv) -> None:
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.env = env
+        self.has_guide = env.has_guide
         self.frames = self._obs.copy()
 
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
@@ -93,6 +97,13 @@ class FrameTap(SlotEnv):
         self.frames[indices] = result[0]
         return result
 
+    def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
+        return self.env._guide_slots(indices)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the inner env."""
+        self.env.close(**kwargs)
+
 
 @dataclass(frozen=True)
 class CollectorMaker:
@@ -103,6 +114,10 @@ class CollectorMaker:
     logs: Path
     noise: NoiseConfig
     device: DeviceName
+    env_spec: dict[str, Any]
+    """the header's env, on the simulator of this machine"""
+    slots: int = SLICE
+    """episodes that are played side by side"""
 
     def __call__(self) -> "Collector":
         """Build the worker."""
@@ -110,7 +125,7 @@ class CollectorMaker:
 
 
 class Collector:
-    """A worker: one env of SLICE slots, and V, M and C once a controller is to drive.
+    """A worker: one env, and V, M and C once a controller is to drive.
 
     Raises:
         UserError: the env, or the controller, cannot be made.
@@ -118,7 +133,8 @@ class Collector:
 
     def __init__(self, config: CollectorMaker) -> None:
         self.config = config
-        self.tap = FrameTap(make_env(config.header.env, SLICE))
+        self.slots = config.slots
+        self.tap = FrameTap(make_env(config.env_spec, self.slots))
         self._views: dict[str, tuple[SlotEnv, Policy]] = {}
 
     def __call__(self, task: Slice) -> ShardInfo:
@@ -127,7 +143,8 @@ class Collector:
         infos: list[EpisodeInfo] = []
         for policy in dict.fromkeys(task.policies):
             ids = [i for i, driver in zip(task.ids, task.policies) if driver == policy]
-            infos += self._play(policy, ids, writer)
+            for first in range(0, len(ids), self.slots):
+                infos += self._play(policy, ids[first : first + self.slots], writer)
         path = self.config.rootdir / "shards" / task.name
         try:
             size = writer.save(path)
@@ -145,11 +162,11 @@ class Collector:
     def _play(self, policy_name: str, ids: list[int], writer: ShardWriter) -> list[EpisodeInfo]:
         view, policy = self.prepare(policy_name)
         seed = self.config.header.seed
-        padded = ids + [0] * (SLICE - len(ids))
+        padded = ids + [0] * (self.slots - len(ids))
         policy.reset([seeding.rng(seed, "policy", i) for i in padded])
-        view.retire(np.ones(SLICE, bool))
+        view.retire(np.ones(self.slots, bool))
         seeds = [track_seed(seed, i) for i in padded]
-        obs, _ = view.reset(seed=seeds, options={"reset_mask": np.arange(SLICE) < len(ids)})
+        obs, _ = view.reset(seed=seeds, options={"reset_mask": np.arange(self.slots) < len(ids)})
         return self._record(view, policy, policy_name, obs, ids, seeds, writer)
 
     def _record(
@@ -164,8 +181,8 @@ class Collector:
     ) -> list[EpisodeInfo]:
         """The rollout loop. See data/episode.py for what stands at the same index."""
         header, infos = self.config.header, []
-        actions = np.zeros((header.seq_len, SLICE, header.action_size), np.float32)
-        rewards = np.zeros((header.seq_len, SLICE), np.float32)
+        actions = np.zeros((header.seq_len, self.slots, header.action_size), np.float32)
+        rewards = np.zeros((header.seq_len, self.slots), np.float32)
         for slot, i in enumerate(ids):
             writer.add(i, self.tap.frames[slot])
         for t in range(header.seq_len):
@@ -186,8 +203,11 @@ class Collector:
     def _make_view(self, policy_name: str) -> tuple[SlotEnv, Policy]:
         space = self.tap.single_action_space
         assert isinstance(space, Box)
-        if policy_name != "controller":
+        if policy_name in ("brown", "white"):
             return self.tap, {"brown": Brown, "white": White}[policy_name](space)
+        if policy_name == "lane":
+            self.tap.guide()  # an env without one says so
+            return self.tap, Lane(space, self.tap.guide, self.config.noise)
         files = trained.run_files(self.config.logs)
         world_model = trained.load_world_model(files, pick(self.config.device)).world_model
         driver = trained.load_controller(files.controller, world_model.feature_size)

@@ -5,16 +5,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 if not __package__:  # run as a script, Python puts data/ on the path, not the repository
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from data.collect import CollectorMaker, PolicyName, Slice, make_env, only_writer, plan, total_frames
+from data.collect import SLICE, CollectorMaker, PolicyName, Slice, make_env, only_writer, plan, total_frames
 from data.episodes import Index, load_index
 from data.policies import NoiseConfig
 from data.shards import DatasetHeader
 from data.trained import run_files
+from envs import specs
+from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
 from utils.device import DeviceName
 from utils.errors import check, check_not_negative, check_positive
@@ -32,22 +34,28 @@ class GenerationConfig:
 
     rollouts: int = 100
     """episodes that the dataset shall hold in the end"""
-    rootdir: Path = Path("datasets/carracing")
-    """the dataset's folder"""
+    rootdir: Path | None = None
+    """the dataset's folder; datasets/carracing by default, or datasets/carla"""
     threads: int | None = None
     """worker processes; one a core by default; the data do not depend on it"""
     policy: PolicyName = "brown"
-    """who drives; mixed: of ten episodes 8 brown, 2 white, or 6 controller, 3 brown, 1 white once --logs has one"""
+    """who drives; lane: the env's own lane follower with noise (CARLA); mixed: of ten episodes 8 brown, 2 white, or,
+    once --logs has one, 6 controller, 3 brown, 1 white; in CARLA 7 lane, 2 brown, 1 white, or 5 controller, 4 lane,
+    1 brown"""
     env: str = "CarRacing-v2"
-    """environment: CarRacing-v2, WorldModels/CarRacing-v3, dream, or module:function of your own"""
+    """environment: CarRacing-v2, WorldModels/CarRacing-v3, carla, CarlaRoute-v0, dream, or module:function of your
+    own"""
     seq_len: int = 1000
     """longest rollout, in env steps"""
     size: int = 64
     """height and width of a frame, in pixels"""
-    renderer: Literal["fast", "gymnasium"] = "fast"
-    """who draws CarRacing: ours, or gymnasium's own (slow)"""
-    action_repeat: int = 1
-    """simulator steps an action, in CarRacing"""
+    action_repeat: int | None = None
+    """simulator steps an action; 1 by default, 2 in CARLA"""
+    carracing: CarRacingFlags = field(default_factory=CarRacingFlags)
+    carla_env: CarlaFlags = field(default_factory=CarlaFlags)
+    carla: specs.CarlaArg = None
+    """CARLA's server, HOST:PORT, or several with commas between; without it CARLA_ROOT's simulator is started, or our
+    lite server"""
     logs: cli.LogsArg = Path("exp_dir")
     """run directory of the controller, or of the dream"""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
@@ -70,62 +78,70 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(cli.describe(config))
         return
-    check_writable(config.rootdir)
-    with only_writer(config.rootdir):
-        index = _open_dataset(config)
+    rootdir = config.rootdir or specs.default_dataset(config.env)
+    spec = env_spec(config)
+    here = specs.at_simulator(spec, config.carla)
+    check_writable(rootdir)
+    with only_writer(rootdir):
+        index, has_guide = _open_dataset(config, rootdir, spec, here)
         has_controller = run_files(config.logs).controller.is_file()
-        slices = plan(index, config.rollouts, config.policy, has_controller)
-        maker = CollectorMaker(config.rootdir, index.header, config.logs, config.noise, config.device)
-        if any("controller" in task.policies for task in slices):
-            maker().prepare("controller")  # a missing model is told before any worker starts
-        index = _collect(config, index, slices, maker)
+        slices = plan(index, config.rollouts, config.policy, has_controller, has_guide)
+        slots, threads = specs.capacity(here, None, config.threads or available_cores())
+        maker = CollectorMaker(
+            rootdir, index.header, config.logs, config.noise, config.device, here, slots or SLICE
+        )
+        asked = {policy for task in slices for policy in task.policies}
+        for policy in asked & {"controller", "lane"}:
+            maker().prepare(policy)  # a missing model or guide is told before any worker starts
+        index = _collect(rootdir, index, slices, maker, threads)
     infos = [info for shard in index.shards for info in shard.episodes]
     megabytes = sum(shard.size for shard in index.shards) / 1e6
     print(
-        f"{config.rootdir} holds {len(infos)} rollouts, {total_frames(infos):,} frames, {megabytes:,.1f} MB; "
+        f"{rootdir} holds {len(infos)} rollouts, {total_frames(infos):,} frames, {megabytes:,.1f} MB; "
         "a larger --rollouts adds more."
     )
 
 
 def env_spec(config: GenerationConfig) -> dict[str, Any]:
     """The env as datasets describe it."""
-    if config.env in ("dream", "DreamCarRacing-v2"):
+    spec = specs.make_spec(config.env, config.size, config.action_repeat, config.carracing, config.carla_env)
+    if specs.kind(config.env) == "dream":
         return {"name": config.env, "options": {"logs": str(config.logs)}}
-    options: dict[str, Any] = {"size": config.size}
-    if "CarRacing" in config.env or config.env == "carracing":
-        options |= {"renderer": config.renderer, "action_repeat": config.action_repeat}
-    return {"name": config.env, "options": options}
+    return spec
 
 
-def _open_dataset(config: GenerationConfig) -> Index:
-    """The index of what is there, once left-overs are swept and nothing contradicts the flags."""
-    spec = env_spec(config)
-    env = make_env(spec, 1)
+def _open_dataset(
+    config: GenerationConfig, rootdir: Path, spec: dict[str, Any], here: dict[str, Any]
+) -> tuple[Index, bool]:
+    """The index of what is there, left-overs swept and nothing contradicting; whether the env has a guide."""
+    env = make_env(here, 1)
     _, height, width, channels = env.observation_space.shape or (0, 0, 0, 0)
     _, action_size = env.action_space.shape or (0, 0)
+    has_guide = env.has_guide
+    env.reset(seed=[0])  # what does not work is told before anything is written
     env.close()
     header = DatasetHeader(spec, (height, width, channels), action_size, config.seed, config.seq_len)
-    for folder in (config.rootdir, config.rootdir / "shards"):
+    for folder in (rootdir, rootdir / "shards"):
         sweep_temp(folder)
-    if not (config.rootdir / "index.json").exists() and not any(config.rootdir.glob("shards/*.h5")):
-        return Index(header)
-    index = load_index(config.rootdir, mending=True)
+    if not (rootdir / "index.json").exists() and not any(rootdir.glob("shards/*.h5")):
+        return Index(header), has_guide
+    index = load_index(rootdir, mending=True)
     for name, new in header.to_json().items():
         old = index.header.to_json()[name]
         check(
             old == new,
-            f"{config.rootdir} was recorded with {name} = {old}, now it is {new}; use the same flags to extend it, "
+            f"{rootdir} was recorded with {name} = {old}, now it is {new}; use the same flags to extend it, "
             "or another --rootdir.",
         )
-    return index
+    return index, has_guide
 
 
-def _collect(config: GenerationConfig, index: Index, slices: list[Slice], maker: CollectorMaker) -> Index:
+def _collect(rootdir: Path, index: Index, slices: list[Slice], maker: CollectorMaker, threads: int) -> Index:
     """Run the slices and keep the index."""
-    index.save(config.rootdir)
+    index.save(rootdir)
     if not slices:
         return index
-    threads = min(config.threads or available_cores(), len(slices))
+    threads = min(threads, len(slices))
     total = sum(len(task.ids) for task in slices)
     backend = open_backend("process" if threads > 1 else "serial", maker, threads)
     frames, size, started = 0, 0, time.monotonic()
@@ -140,10 +156,10 @@ def _collect(config: GenerationConfig, index: Index, slices: list[Slice], maker:
                 progress.set_postfix_str(f"{rate:,.0f} frames/s, {size / 1e6:,.1f} MB", refresh=False)
                 progress.update(len(shard.episodes))
                 if now - saved > INDEX_EVERY_S:
-                    index.save(config.rootdir)
+                    index.save(rootdir)
                     saved = now
     finally:
-        index.save(config.rootdir)
+        index.save(rootdir)
     return index
 
 

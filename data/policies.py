@@ -7,7 +7,7 @@ counted by its own steps.
 Axes: b slots, a action, f features, n parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,10 +105,10 @@ class Brown:
 
 @dataclass(frozen=True)
 class NoiseConfig:
-    """How far a controller's rollouts stray from it."""
+    """How far the rollouts of a controller, or of the lane follower, stray from it."""
 
     noise: float = 0.2
-    """deviation of the noise on the controller's actions, as a share of half their range"""
+    """deviation of the noise on the driver's actions, as a share of half their range"""
     noise_memory: float = 0.9
     """how much of the noise stays from step to step: AR(1), 0 is white"""
     param_noise: float = 0.0
@@ -117,6 +117,47 @@ class NoiseConfig:
     def __post_init__(self) -> None:
         check_not_negative(self, "noise", "param_noise")
         check(0 <= self.noise_memory < 1, f"--noise-memory must lie in [0, 1); got {self.noise_memory}.")
+
+
+class _Wander:
+    """AR(1) noise (B, A) on actions, with the spread and the memory that a config asks for."""
+
+    def __init__(self, space: Box, config: NoiseConfig, rngs: Sequence[np.random.Generator]) -> None:
+        self._memory = config.noise_memory
+        self._scale = config.noise * (space.high - space.low) / 2.0
+        self._noise = _Noise(rngs, len(self._scale))
+        self._state = self._noise.next()
+
+    def next(self) -> NDArray[np.float64]:
+        now = self._scale * self._state
+        self._state = self._memory * self._state + np.sqrt(1 - self._memory**2) * self._noise.next()
+        return now
+
+
+class Lane:
+    """The env's own guide with AR(1) noise: a lane follower who strays and finds back.
+
+    Each episode has a noise of its own, between none and the asked spread, so that V and M see clean laps as well as
+    the verge.
+
+    Args:
+        space: of the actions.
+        guide: gives the guide's actions (B, A) for the present state of the env, see `SlotEnv.guide`.
+        config: the noise.
+    """
+
+    def __init__(self, space: Box, guide: Callable[[], Actions], config: NoiseConfig) -> None:
+        self.space, self.guide, self.config = space, guide, config
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """See Policy."""
+        self._share = np.array([[rng.random()] for rng in rngs])
+        self._wander = _Wander(self.space, self.config, rngs)
+
+    def act(self, obs: np.ndarray) -> Actions:
+        """See Policy."""
+        noisy = self.guide() + self._share * self._wander.next()
+        return np.clip(noisy, self.space.low, self.space.high).astype(np.float32)
 
 
 class Controlled:
@@ -133,19 +174,15 @@ class Controlled:
         self, space: Box, controller: LinearController, params: NDArray[np.float32], config: NoiseConfig
     ) -> None:
         self.space, self.controller, self.params, self.config = space, controller, params, config
-        self._scale = config.noise * (space.high - space.low) / 2.0
 
     def reset(self, rngs: Sequence[np.random.Generator]) -> None:
         """See Policy."""
         drawn = [rng.standard_normal(len(self.params)) * self.config.param_noise for rng in rngs]
         self._params = torch.from_numpy((self.params + np.stack(drawn)).astype(np.float32))
-        self._noise = _Noise(rngs, self.controller.action_size)
-        self._state = self._noise.next()
+        self._wander = _Wander(self.space, self.config, rngs)
 
     def act(self, obs: np.ndarray) -> Actions:
         """See Policy."""
-        memory = self.config.noise_memory
         actions = self.controller.act(self._params, torch.from_numpy(obs)).numpy()
-        noisy = actions + self._scale * self._state
-        self._state = memory * self._state + np.sqrt(1 - memory**2) * self._noise.next()
+        noisy = actions + self._wander.next()
         return np.clip(noisy, self.space.low, self.space.high).astype(np.float32)

@@ -11,20 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.regions import Regions
 from models.vision import VisionModel
 from utils.device import num_threads
 
-REGIONS = {
-    "road": (0.0, 0.875, 0.0, 1.0),
-    "car": (0.625, 0.844, 0.42, 0.58),
-    "hud": (0.875, 1.0, 0.0, 1.0),
-}
-"""Parts of a CarRacing frame as (top, bottom, left, right) in fractions of it: the view of the road above the
-bars, the box that always holds the car, the bars (speed, wheels, steering, rotation)."""
-
 
 @torch.inference_mode()
-def evaluate(model: VisionModel, frames: Tensor, batch_size: int = 128) -> dict[str, float]:
+def evaluate(model: VisionModel, frames: Tensor, regions: Regions, batch_size: int = 128) -> dict[str, float]:
     """Scores of a model in eval mode on frames (N, 3, H, W) in [0, 1].
 
     Returns:
@@ -36,17 +29,17 @@ def evaluate(model: VisionModel, frames: Tensor, batch_size: int = 128) -> dict[
         x = part.to(device)
         loss, metrics = model.loss(x)
         error = (model.reconstruct(x) - x).square()
-        scores = {"loss": loss, **metrics, **region_means(error)}
+        scores = {"loss": loss, **metrics, **region_means(error, regions)}
         for name, value in scores.items():
             sums[name] += float(value) * len(part) / len(frames)
     return dict(sums)
 
 
-def region_means(error: Tensor) -> dict[str, Tensor]:
+def region_means(error: Tensor, regions: Regions) -> dict[str, Tensor]:
     """Mean of an error map (B, 3, H, W) over the frame and over each region."""
     height, width = error.shape[2:]
     means = {"mse": error.mean()}
-    for name, (top, bottom, left, right) in REGIONS.items():
+    for name, (top, bottom, left, right) in regions.items():
         rows = slice(round(top * height), round(bottom * height))
         columns = slice(round(left * width), round(right * width))
         means[f"mse_{name}"] = error[:, :, rows, columns].mean()
@@ -68,21 +61,24 @@ def encoder_rate(model: VisionModel, batch_size: int = 16, runs: int = 15) -> fl
     return batch_size / statistics.median(seconds)
 
 
-def quality(model: VisionModel, frames: Tensor, **more: Any) -> dict[str, Any]:
+def quality(model: VisionModel, frames: Tensor, regions: Regions, **more: Any) -> dict[str, Any]:
     """What a run reports at its end (quality.json): the same keys for every kind of V.
 
     Args:
         model: in eval mode, on the CPU.
         frames: held-out frames (N, 3, H, W) in [0, 1].
+        regions: parts of a frame that are scored by themselves.
         **more: further entries.
     """
-    scores = evaluate(model, frames)
+    scores = evaluate(model, frames, regions)
+    errors = {name: value for name, value in scores.items() if name.startswith("mse")}
     groups = [value for name, value in sorted(scores.items()) if name.startswith("kl_group_")]
     return {
         "arch": model.kind,
         "latent_size": model.latent_size,
         "parameters": sum(p.numel() for p in model.parameters()),
-        **{name: scores[name] for name in ("mse", "mse_road", "mse_car", "mse_hud", "elbo", "nll", "kl")},
+        **errors,
+        **{name: scores[name] for name in ("elbo", "nll", "kl")},
         "kl_per_group": groups or [scores["kl"]],
         "frames_per_s": encoder_rate(model),
         **more,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.trained import Trained, save_controller
-from envs.evaluation import Place, Task, play
+from envs.evaluation import Place, Scores, Task, play
 from envs.rollout import EpisodeStats
 from models.controller import LinearController
 from utils import seeding
@@ -31,8 +31,8 @@ from utils.run_dir import RunDir
 class SearchConfig:
     """How C is evolved."""
 
-    env: Place = "real"
-    """where candidates are tried: in the real environment or in the dream"""
+    env: str = "real"
+    """where candidates are tried: real, which the real env's name (carracing, carla) means too, or dream"""
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
     pop_size: int = 32
@@ -52,7 +52,7 @@ class SearchConfig:
     validation_episodes: int = 16
     """fixed tracks of a validation"""
     slots: int | None = None
-    """episodes that a worker plays side by side; chosen by the number of episodes by default"""
+    """episodes that a worker plays side by side; chosen by their number by default, 4 at most in CARLA"""
     seed: int = 0
     """seed of candidates and training tracks"""
     display: bool = False
@@ -71,6 +71,11 @@ class SearchConfig:
             target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."
         )
 
+    @property
+    def place(self) -> Place:
+        """Where candidates are tried."""
+        return "dream" if self.env == "dream" else "real"
+
     def train_seeds(self, generation: int) -> list[int]:
         """Tracks of a generation, the same for all its candidates."""
         count = self.n_samples
@@ -82,6 +87,22 @@ class SearchConfig:
         return seeding.track_seeds("validation", 0, self.validation_episodes)
 
 
+class Validation:
+    """How controllers did on the validation tracks.
+
+    Attributes:
+        returns: mean return of each, float64 (p,).
+    """
+
+    def __init__(self, scores: Scores) -> None:
+        self.returns = np.nan_to_num(scores.returns.mean(axis=1), nan=-np.inf)
+        self._measures = scores.measures
+
+    def measures(self, which: int) -> dict[str, float]:
+        """What the env measures of a controller's drives, on average."""
+        return {name: float(values[which].mean()) for name, values in self._measures.items()}
+
+
 class ControllerSearch:
     """One evolution: its state, and the loop.
 
@@ -91,6 +112,7 @@ class ControllerSearch:
         world: V and M.
         controller: what the parameters mean.
         backend: whose workers are players.
+        slots: episodes in a task in the real environment, where that has a limit.
     """
 
     def __init__(
@@ -100,9 +122,11 @@ class ControllerSearch:
         world: Trained,
         controller: LinearController,
         backend: Backend[Task, EpisodeStats],
+        slots: int | None = None,
     ) -> None:
         self.config, self.run, self.world = config, run, world
         self.controller, self.backend = controller, backend
+        self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.best_score = -np.inf
         self.best_params = np.zeros(controller.num_params, np.float32)
@@ -129,18 +153,18 @@ class ControllerSearch:
         if not self.run.best.exists():  # somebody deleted it, perhaps because it was damaged
             self._write(self.run.best, self.best_params, self.best_score)
         if state["validation_episodes"] != self.config.validation_episodes:
-            self.best_score = float(self._validate([self.best_params])[0])
+            self.best_score = float(self._validate([self.best_params]).returns[0])
 
     def start(self, means: Sequence[np.ndarray], logger: Logger) -> None:
         """Validate the possible first means, and begin at the best."""
         began = time.monotonic()
         scores = self._validate(means)
         self.seconds = time.monotonic() - began
-        best = int(np.argmax(scores))
+        best = int(np.argmax(scores.returns))
         self.evolution = self._evolution(means[best])
-        self._keep_best(means, scores)
-        row = {"validation_mean": float(scores[best]), "best_validation": self.best_score}
-        logger.log(0, row | {"seconds": self.seconds})
+        self._keep_best(means, scores.returns)
+        row = {"validation_mean": float(scores.returns[best]), "best_validation": self.best_score}
+        logger.log(0, row | scores.measures(best) | {"seconds": self.seconds})
         self._save()
 
     def reason_to_stop(self) -> str | None:
@@ -184,11 +208,11 @@ class ControllerSearch:
         # evaluate
         scores = play(
             self.backend,
-            config.env,
+            config.place,
             candidates,
             config.train_seeds(self.evolution.generation),
-            config.slots,
-            config.patience if config.env == "real" else None,
+            self.slots[config.place],
+            config.patience if config.place == "real" else None,
             on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
         )
         fitness = finite_fitness(scores.returns.mean(axis=1))
@@ -208,18 +232,19 @@ class ControllerSearch:
         if generation % config.validate_every == 0 or generation == config.generations:
             rows = [self.evolution.mean, candidates[int(np.argmax(fitness))]]
             validation = self._validate(rows)
-            self._keep_best(rows, validation)
-            row |= {"validation_mean": float(validation[0]), "validation_best": float(validation[1])}
+            self._keep_best(rows, validation.returns)
+            of_mean, of_best = validation.returns.tolist()
+            row |= {"validation_mean": of_mean, "validation_best": of_best, **validation.measures(0)}
         self.seconds += time.monotonic() - began
         times = {"frames_per_s": float(rate), "seconds": self.seconds}
         return row | {"best_validation": self.best_score} | times
 
-    def _validate(self, params: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean returns of controllers on the validation tracks, in the real environment."""
+    def _validate(self, params: Sequence[np.ndarray]) -> "Validation":
+        """Controllers on the validation tracks, in the real environment."""
         scores = play(
-            self.backend, "real", np.stack(params), self.config.validation_seeds(), self.config.slots
+            self.backend, "real", np.stack(params), self.config.validation_seeds(), self.slots["real"]
         )
-        return np.nan_to_num(scores.returns.mean(axis=1), nan=-np.inf)
+        return Validation(scores)
 
     def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
         best = int(np.argmax(scores))
@@ -244,7 +269,7 @@ class ControllerSearch:
     def _write(self, path: Path, params: np.ndarray, score: float | None) -> None:
         info = {
             "env": self.world.env_spec,
-            "evolved_in": self.config.env,
+            "evolved_in": self.config.place,
             "generation": self.evolution.generation,
             "validation_return": score,
             "validation_episodes": self.config.validation_episodes,

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+import envs
 import models
 from data.episodes import EpisodeStore
+from envs import specs
 from envs.starts import StartStates
 from models.controller import LinearController
 from models.world_model import WorldModel
@@ -94,6 +96,24 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
     return Trained(WorldModel(v, m, device), spec, marks)
 
 
+def real_env(asked: str, world: Trained, logs: Path, carla: str | None) -> dict[str, Any]:
+    """The real env of V and M, on the simulator of this machine.
+
+    Args:
+        asked: the flag --env: real or dream, or the name that the real env must have.
+        world: V and M.
+        logs: where they are from.
+        carla: the flag --carla.
+
+    Raises:
+        UserError: V and M were trained on another env.
+    """
+    if asked not in ("real", "dream"):
+        what = f"V and M of {logs} were trained on"
+        specs.check_env(asked, world.env_spec, what, "take the --logs of another run.")
+    return specs.at_simulator(world.env_spec, carla)
+
+
 def load_starts(files: TrainedFiles) -> StartStates:
     """Where dreams begin.
 
@@ -131,6 +151,19 @@ def _build_controller(checkpoint: Checkpoint) -> TrainedController:
     params = checkpoint.weights["params"].numpy()
     check(params.shape == (controller.num_params,), "its weights do not fit its config")
     return TrainedController(controller, params, checkpoint.info)
+
+
+def open_dataset(rootdir: Path | None, env: str | None) -> EpisodeStore:
+    """The dataset of the flags --dataset and --env, where either may be left out.
+
+    Raises:
+        UserError: there is none, or it is of another env.
+    """
+    if env is not None:
+        envs.canonical(env)  # a slip of the pen is told before a missing folder
+    store = EpisodeStore(rootdir or specs.default_dataset(env))
+    specs.check_env(env, store.env_spec, f"{store.rootdir} was recorded in", "pass another --dataset.")
+    return store
 
 
 def check_same_env(checkpoint: Checkpoint, store: EpisodeStore, whose: str, mend: str) -> None:

@@ -7,7 +7,7 @@ backend gives the same returns to the bit.
 Axes: p controllers, s seeds, n parameters, b pairs of a slice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import envs
 from envs.dream import DreamConfig, DreamEnv
 from envs.latent import LatentEnv
-from envs.rollout import EpisodeStats, evaluate
+from envs.rollout import EpisodeStats, evaluate, evaluate_guide
 from envs.starts import StartStates
 from envs.vector import SlotEnv
 from models.controller import LinearController
@@ -25,6 +25,7 @@ from utils.errors import check
 from utils.parallel import Backend
 
 Place = Literal["real", "dream"]
+Driver = Literal["controller", "guide"]
 
 SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 32), "dream": (16, 256)}
 """Fewest and most episodes in a task where the user gives no number."""
@@ -42,6 +43,8 @@ class Task(NamedTuple):
     """(b,)"""
     patience: int | None = None
     """steps without a positive reward after which an episode is given up"""
+    driver: Driver = "controller"
+    """who drives: the controllers, or the env's own guide"""
 
 
 class Scores(NamedTuple):
@@ -53,6 +56,8 @@ class Scores(NamedTuple):
     """steps, int64 (p, s)"""
     lap_finished: np.ndarray
     """bool (p, s)"""
+    measures: dict[str, np.ndarray]
+    """what the env measures of an episode, float64 (p, s) each"""
 
 
 @dataclass(frozen=True)
@@ -84,22 +89,33 @@ class Player:
         """Play one episode a pair."""
         env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
+            if env is not None:
+                env.close()  # its servers, if it has any, may be needed again
             env = self._envs[task.place] = self._make(task.place, len(task.seeds))
+        if task.driver == "guide":
+            return evaluate_guide(env, task.seeds)
         box: Any = env.single_action_space
         controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
         return evaluate(env, controller, task.params, task.seeds, task.patience)
 
     def controller(self, place: Place) -> LinearController:
-        """The controller of that place's features and actions.
+        """The controller of that place's features and actions; an episode of the real env is begun to see it work.
 
         Raises:
             UserError: there is no such env, or V, M and start states do not fit it; likewise for the real env, in
                 which controllers are validated wherever they are evolved.
         """
-        box: Any = self._make("real", 1).single_action_space
-        if place == "dream":
-            box = self._make("dream", 1).single_action_space
+        real = self._make("real", 1)
+        real.reset(seed=[0])
+        real.close()
+        box: Any = (self._make("dream", 1) if place == "dream" else real).single_action_space
         return LinearController(self._maker.world_model.feature_size, box.low, box.high)
+
+    def check(self, place: Place, driver: Driver) -> None:
+        """Refuse what `controller` refuses, and a guide where the real env has none."""
+        self.controller(place)
+        if driver == "guide":
+            self._make("real", 1).guide()
 
     def _make(self, place: Place, num_envs: int) -> SlotEnv:
         maker = self._maker
@@ -126,6 +142,7 @@ def play(
     seeds: Sequence[int],
     slots: int | None = None,
     patience: int | None = None,
+    driver: Driver = "controller",
     on_episodes: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Play every controller on every seed.
@@ -137,13 +154,14 @@ def play(
         seeds: the same for all of them, (s,).
         slots: episodes in a task; chosen by the number of pairs if None.
         patience: steps without a positive reward after which an episode is given up.
+        driver: who drives; under "guide" the controllers only stand for how often.
         on_episodes: called with the number of episodes and of frames when a task is done.
     """
     rows = np.repeat(np.asarray(params, np.float32), len(seeds), axis=0)
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
     size = slice_size(place, len(rows), slots)
     tasks = [
-        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), patience)
+        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), patience, driver)
         for i in range(0, len(rows), size)
     ]
 
@@ -153,5 +171,13 @@ def play(
 
     parts = backend.map(tasks, tell)
     shape = (len(params), len(seeds))
-    columns = ([getattr(part, name) for part in parts] for name in Scores._fields)
-    return Scores(*(np.concatenate(column).reshape(shape) for column in columns))
+
+    def join(columns: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(columns)).reshape(shape)
+
+    return Scores(
+        join(part.returns for part in parts),
+        join(part.lengths for part in parts),
+        join(part.lap_finished for part in parts),
+        {name: join(part.measures[name] for part in parts) for name in parts[0].measures},
+    )

@@ -48,6 +48,7 @@ class LatentEnv(SlotEnv):
         )
         super().__init__(env.num_envs, feature_space(world_model.feature_size), action)
         self.env = env
+        self.measures, self.has_guide = env.measures, env.has_guide
         self.world_model = world_model
         self._z = torch.zeros(env.num_envs, world_model.latent_size, device=world_model.device)
         self._carry: Carry = world_model.initial(env.num_envs)
@@ -65,6 +66,9 @@ class LatentEnv(SlotEnv):
         carry = self.world_model.advance(z, action, carry)
         obs, reward, terminated, truncated, info = self.env._step_slots(indices, actions)
         return self._observe(obs, indices, carry), reward, terminated, truncated, info
+
+    def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
+        return self.env._guide_slots(indices)
 
     def _observe(self, obs: np.ndarray, indices: np.ndarray, carry: Carry | None) -> np.ndarray:
         """Encode new frames of some slots, keep their state, return their features."""

@@ -34,7 +34,7 @@ class Scene(NamedTuple):
 def film(
     env: SlotEnv,
     world_model: WorldModel,
-    controller: LinearController,
+    controller: LinearController | None,
     params: np.ndarray,
     seed: int,
     resync: int = 50,
@@ -44,7 +44,7 @@ def film(
     Args:
         env: a frame env with one slot.
         world_model: V and M.
-        controller: what the parameters mean.
+        controller: what the parameters mean; None lets the env's own guide drive.
         params: (N,).
         seed: of the track.
         resync: steps between two synchronisations of the dream.
@@ -62,7 +62,8 @@ def film(
         yield Scene((real, reconstruction, dream), step, moment.return_, moment.dream_age)
         if moment.real.over:
             return
-        drive.step(drive.propose("real"), temperature=0.0)
+        action = env.guide()[0] if controller is None else drive.propose("real")
+        drive.step(action, temperature=0.0)
 
 
 def picture(scene: Scene, resync: int, height: int = 320) -> np.ndarray:

@@ -1,12 +1,16 @@
-"""The one rollout loop: play one episode a slot with linear controllers, in any environment of features."""
+"""The one rollout loop: play one episode a slot, in any environment of features.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+`evaluate` lets linear controllers drive, `evaluate_guide` the env's own driver: the yardstick beside them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from envs.measures import Tally
 from envs.vector import SlotEnv
 from models.controller import LinearController
 
@@ -21,6 +25,7 @@ class EpisodeStats:
         terminated: ended by termination, bool (B,).
         truncated: ended by truncation, bool (B,).
         lap_finished: the env reported a finished lap, bool (B,).
+        measures: what the env measures of an episode, float64 (B,) each.
     """
 
     returns: np.ndarray
@@ -28,6 +33,11 @@ class EpisodeStats:
     terminated: np.ndarray
     truncated: np.ndarray
     lap_finished: np.ndarray
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""obs (B, ...), live slots (n,) -> their actions (n, A)"""
 
 
 @torch.inference_mode()
@@ -57,12 +67,36 @@ def evaluate(
     Raises:
         ValueError: B is zero or larger than the number of slots.
     """
+    rows = torch.as_tensor(params, dtype=torch.float32)
+    if rows.ndim == 2 and len(rows) != len(seeds):
+        raise ValueError(f"{len(rows)} controllers for {len(seeds)} seeds.")
+
+    chosen = rows
+
+    def act(obs: np.ndarray, live: np.ndarray) -> np.ndarray:
+        nonlocal chosen
+        if rows.ndim == 2 and len(chosen) != len(live):  # slots drop out, none comes back
+            chosen = rows[live]
+        features = torch.from_numpy(obs if len(live) == env.num_envs else obs[live])
+        return controller.act(chosen, features).numpy()
+
+    return _play(env, act, seeds, patience)
+
+
+def evaluate_guide(env: SlotEnv, seeds: Sequence[int] | np.ndarray) -> EpisodeStats:
+    """Let the env's own guide play one episode in each of the first B slots.
+
+    Raises:
+        UserError: the env has no guide.
+        ValueError: B is zero or larger than the number of slots.
+    """
+    return _play(env, lambda obs, live: env.guide()[live], seeds, None)
+
+
+def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, patience: int | None) -> EpisodeStats:
     num = len(seeds)
     if not 0 < num <= env.num_envs:
         raise ValueError(f"{num} episodes do not fit {env.num_envs} slots.")
-    rows = torch.as_tensor(params, dtype=torch.float32)
-    if rows.ndim == 2 and len(rows) != num:
-        raise ValueError(f"{len(rows)} controllers for {num} seeds.")
     spare = env.num_envs - num
     mask = np.arange(env.num_envs) < num
     obs, _ = env.reset(seed=[*map(int, seeds), *[0] * spare], options={"reset_mask": mask})
@@ -71,15 +105,15 @@ def evaluate(
     lengths = np.zeros(env.num_envs, np.int64)
     rewarded = np.zeros(env.num_envs, np.int64)
     flags = {name: np.zeros(env.num_envs, bool) for name in ("terminated", "truncated", "lap_finished")}
-    actions = np.zeros((env.num_envs, controller.action_size), np.float32)
+    tally = Tally(env.measures, env.num_envs)
+    actions = np.zeros(env.action_space.shape or (), np.float32)
     live = np.flatnonzero(env.live)
-    chosen = rows if rows.ndim == 1 else rows[live]
     while len(live):
-        features = torch.from_numpy(obs if len(live) == env.num_envs else obs[live])
-        actions[live] = controller.act(chosen, features).numpy()
+        actions[live] = act(obs, live)
         obs, reward, terminated, truncated, info = env.step(actions)
         returns[live] += reward[live]
         lengths[live] += 1
+        tally.add(info, live)
         if patience is not None:
             rewarded[reward > 0] = lengths[reward > 0]
             env.retire(lengths - rewarded >= patience)
@@ -89,5 +123,5 @@ def evaluate(
             flags["truncated"][done] = truncated[done]
             flags["lap_finished"][done] = np.asarray(info.get("lap_finished", np.zeros(env.num_envs)))[done]
             live = np.flatnonzero(env.live)
-            chosen = rows if rows.ndim == 1 else rows[live]
-    return EpisodeStats(returns[:num], lengths[:num], **{name: flag[:num] for name, flag in flags.items()})
+    first = {name: flag[:num] for name, flag in flags.items()}
+    return EpisodeStats(returns[:num], lengths[:num], **first, measures=tally.result(lengths[:num]))

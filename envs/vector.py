@@ -5,7 +5,7 @@ simulated for nothing and no ghost step (gymnasium's NEXT_STEP mode) ever gets i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from envs.measures import Measure
 from utils import seeding
+from utils.errors import check
 
 Seeds = int | Sequence[int | None] | np.ndarray | None
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]
@@ -37,9 +39,13 @@ class SlotEnv(VectorEnv, ABC):
 
     Attributes:
         live: bool (B,), slots whose episode is running.
+        measures: what is worth knowing of an episode besides its return, by name.
+        has_guide: whether there is a `guide`.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 (gymnasium's name)
+    measures: Mapping[str, Measure] = {}
+    has_guide = False
 
     def __init__(self, num_envs: int, observation_space: Space, action_space: Space) -> None:
         if num_envs < 1:
@@ -62,6 +68,10 @@ class SlotEnv(VectorEnv, ABC):
     @abstractmethod
     def _step_slots(self, indices: np.ndarray, actions: np.ndarray) -> Step:
         """Step these slots with actions (n, A); return arrays of their own with n rows."""
+
+    def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
+        """What the guide would do in these slots, (n, A); for envs with `has_guide`."""
+        raise NotImplementedError
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start new episodes.
@@ -115,6 +125,19 @@ class SlotEnv(VectorEnv, ABC):
         self._obs, _, terminated, truncated, _ = result
         self.live = self.live & ~(terminated | truncated)
         return result
+
+    def guide(self) -> np.ndarray:
+        """What the env's own driver would do now, who sees what no picture shows: (B, A), zero in idle slots.
+
+        Raises:
+            UserError: there is none.
+        """
+        check(self.has_guide, "this env has no guide, a driver that knows the road; those of CARLA have one.")
+        actions = np.zeros(self.action_space.shape or (), np.float32)
+        indices = np.flatnonzero(self.live)
+        if len(indices):
+            actions[indices] = self._guide_slots(indices)
+        return actions
 
     def retire(self, mask: np.ndarray) -> None:
         """Give up the episodes of these slots, bool (B,): they are idle until their next reset."""

@@ -11,8 +11,9 @@ import torch
 
 import envs
 from data import generation_script, trained
-from data.collect import only_writer, plan, track_seed
+from data.collect import CollectorMaker, only_writer, plan, track_seed
 from data.episodes import EpisodeStore, Index
+from data.policies import NoiseConfig
 from data.shards import DatasetHeader
 from models.controller import LinearController
 from tests.data.recorded import ENV, digest, record
@@ -147,6 +148,12 @@ def test_a_dataset_of_another_kind_is_refused(tmp_path: Path, flags: list[str], 
         (["--env", "NoSuchEnv-v0"], "there is no env"),
         (["--env", "no.such:thing"], "there is no env at"),
         (["--policy", "controller", "--logs", "nowhere"], "there is no trained V at nowhere"),
+        (["--policy", "lane"], "this env has no guide"),
+        (["--policy", "lane", "--env", "carracing"], "this env has no guide"),
+        (["--obs", "birdview"], "--obs is a flag for carla, but --env is tests.envs.counting:make_vec"),
+        (["--carla", "localhost:2000"], "--carla names CARLA's server, but the env is tests.envs.counting"),
+        (["--env", "carla", "--carla", "localhost"], "a CARLA server's address is HOST:PORT"),
+        (["--env", "carla", "--skip-zoom"], "--skip-zoom is a flag for carracing"),
     ],
 )
 def test_mistakes_get_one_sentence_and_write_nothing(tmp_path: Path, flags: list[str], message: str):
@@ -256,6 +263,42 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path):
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     tmp_path.chmod(0o500)
     assert "permission denied" in _fails([*SCRIPT, "--rootdir", str(tmp_path / "d")])
+
+
+GUIDED = ["--env", "tests.envs.guided:make_vec"]
+
+
+def test_the_lane_follower_gets_further_than_a_walk_and_is_named_in_the_dataset(tmp_path: Path):
+    store = record(tmp_path / "lane", 12, *GUIDED, "--policy", "lane")
+    assert {info.policy for info in store.infos.values()} == {"lane"}
+    walk = record(tmp_path / "walk", 12, *GUIDED)
+    laps, walked = (np.mean([e.rewards.sum() for e in s.episodes(s.ids())]) for s in (store, walk))
+    assert laps > 2 * walked
+    two = [*SCRIPT, "--rollouts", "12", "--rootdir", str(tmp_path / "two"), "--threads", "2"]
+    subprocess.run([*two, *GUIDED, "--policy", "lane"], cwd=REPOSITORY, check=True, capture_output=True)
+    assert digest(EpisodeStore(tmp_path / "two")) == digest(store)
+
+
+def test_mixed_data_of_an_env_with_a_guide_have_lane_followers(tmp_path: Path, logs: Path):
+    store = record(tmp_path / "a", 10, *GUIDED, "--policy", "mixed", "--logs", str(tmp_path))
+    names = sorted(info.policy for info in store.infos.values())
+    assert names == ["brown"] * 2 + ["lane"] * 7 + ["white"]
+    flags = [*GUIDED, "--policy", "mixed", "--logs", str(logs), "--size", "64"]
+    store = record(tmp_path / "b", 10, *flags)
+    names = sorted(info.policy for info in store.infos.values())
+    assert names == ["brown"] + ["controller"] * 5 + ["lane"] * 4
+
+
+def test_fewer_slots_than_episodes_in_a_shard_change_nothing(tmp_path: Path):
+    header = DatasetHeader({"name": ENV[1], "options": {"size": 16}}, (16, 16, 3), 3, 0, 1000)
+    (task,) = plan(Index(header), 10, "mixed", has_controller=False)
+    for slots in (10, 4):
+        maker = CollectorMaker(
+            tmp_path / str(slots), header, tmp_path, NoiseConfig(), "cpu", header.env, slots
+        )
+        info = maker()(task)
+        Index(header).with_shard(info).save(tmp_path / str(slots))
+    assert digest(EpisodeStore(tmp_path / "4")) == digest(EpisodeStore(tmp_path / "10"))
 
 
 def test_mixed_shares_are_as_documented():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from data.policies import TAPE, Brown, Controlled, NoiseConfig, Policy, White
+from data.policies import TAPE, Brown, Controlled, Lane, NoiseConfig, Policy, White
 from models.controller import LinearController
 from utils.errors import UserError
 
@@ -18,6 +18,11 @@ def _controlled(config: NoiseConfig | None = None) -> Controlled:
     return Controlled(SPACE, controller, params, config or NoiseConfig(param_noise=0.1))
 
 
+def _lane(config: NoiseConfig | None = None) -> Lane:
+    guided = np.array([0.1, 0.5, 0.0], np.float32)
+    return Lane(SPACE, lambda: np.tile(guided, (1, 1)), config or NoiseConfig())
+
+
 def _rngs(*ids: int) -> list[np.random.Generator]:
     return [np.random.default_rng(i) for i in ids]
 
@@ -27,20 +32,20 @@ def _drive(policy: Policy, ids: list[int], steps: int) -> np.ndarray:
     return np.stack([policy.act(np.ones((len(ids), 4), np.float32)) for _ in range(steps)])
 
 
-@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled])
+@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled, _lane])
 def test_a_slot_depends_on_its_own_generator_alone(make: Callable[[], Policy]):
     many, one = _drive(make(), [5, 6, 7], 2 * TAPE + 3), _drive(make(), [6], 2 * TAPE + 3)
     np.testing.assert_allclose(many[:, 1], one[:, 0], atol=1e-6)
     assert np.abs(many[:, 0] - many[:, 1]).max() > 0.1
 
 
-@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled])
+@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled, _lane])
 def test_actions_stay_within_the_bounds_and_reach_them(make: Callable[[], Policy]):
     actions = _drive(make(), list(range(20)), 300)
     assert actions.dtype == np.float32
     assert (actions >= SPACE.low).all()
     assert (actions <= SPACE.high).all()
-    if not isinstance(make(), Controlled):
+    if not isinstance(make(), Controlled | Lane):
         assert actions.max((0, 1)) == pytest.approx(SPACE.high, abs=0.01)
 
 
@@ -74,6 +79,17 @@ def test_parameters_are_perturbed_for_each_episode():
     policy.reset(_rngs(1, 2))
     first, second = policy.act(features.numpy())
     assert np.abs(first - second).max() > 0.01
+
+
+def test_a_lane_follower_follows_its_guide_with_a_noise_of_its_own_in_each_episode():
+    quiet = _drive(_lane(NoiseConfig(noise=0)), [1, 2], 5)
+    assert (quiet == np.array([0.1, 0.5, 0.0], np.float32)).all()
+    steering = _drive(_lane(NoiseConfig(noise=0.2)), list(range(50)), 200)[:, :, 0]
+    assert steering.mean() == pytest.approx(0.1, abs=0.02)
+    spread = steering.std(axis=0)
+    assert spread.min() < 0.02, "some episodes are nearly clean"
+    assert spread.max() < 0.25
+    assert spread.max() > 0.15, "others use all of it"
 
 
 @pytest.mark.parametrize("wrong", [{"noise": -1}, {"noise_memory": 1}, {"param_noise": -0.1}])

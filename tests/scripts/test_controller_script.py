@@ -77,8 +77,8 @@ def test_scores_are_written_and_do_not_depend_on_the_workers(
 
 
 def test_a_lap_is_counted_in_steps_of_the_simulator():
-    scores = Scores(np.array([[900.0, 800.0]]), np.array([[250, 333]]), np.array([[True, False]]))
-    result = test_controller.summarise(scores, [0, 1], action_repeat=3)
+    scores = Scores(np.array([[900.0, 800.0]]), np.array([[250, 333]]), np.array([[True, False]]), {})
+    result = test_controller.summarise(scores, [0, 1], {}, action_repeat=3)
     assert result["lengths"] == [750, 999]
     assert result["steps_per_lap"] == 750
 
