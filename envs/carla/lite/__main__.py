@@ -1,9 +1,11 @@
 """Starts a lite server: CARLA's protocol on two TCP ports, for the real `carla` client."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import cv2
 
@@ -42,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.list_maps:
         print("\n".join(maps.map_names()))
         return
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(config)
+    sys.exit(130)
+
+
+def _serve(config: LiteConfig) -> NoReturn:
+    is_child = config.parent == os.getppid()  # asked early: a parent may not live long
     cv2.setNumThreads(1)
     try:
         host = Host(config.host, config.port, config.map, config.seed)
@@ -52,10 +61,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             "choose another --port or --host."
         ) from None
     print(f"serving {config.map} on {config.host}:{config.port}, process {os.getpid()}", flush=True)
+    host.run(lambda: config.parent is not None and not _is_alive(config.parent, is_child))
+    sys.exit()
+
+
+def _is_alive(pid: int, is_child: bool) -> bool:
+    """Whether our parent, or another process, still runs."""
+    if is_child:
+        return os.getppid() == pid
     try:
-        host.run(config.parent)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ class Session:
         self.peer = Peer(sock, selector, self._on_readable, self.work, MAX_UNREAD)
         self.held: Call | None = None
         """A tick that waits for subscribers; what comes after it waits too."""
-        self._held_since = self._half_since = 0.0
+        self._held_since = 0.0
+        self._half_since = time.monotonic()
         self._unpacker = wire.requests()
         self._fed = self._complete = 0
         self._later = b""
@@ -131,7 +132,7 @@ class Session:
         while not self.peer.is_closed and self.peer.pending <= MAX_UNREAD:
             try:
                 call = self.held or self._next()
-            except (ValueError, msgpack.exceptions.UnpackException):
+            except Exception:  # whatever a reader may raise on bytes that mean nothing
                 self._hang_up()
                 return
             if call is None:

@@ -5,6 +5,8 @@ collision and obstacle sensors speak up only when something happens. The lane in
 client from its own copy of the map, so here it only exists.
 """
 
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,10 +61,11 @@ class Sensor(Actor):
     is_event: ClassVar[bool] = False
     """Whether it looks at each tick and speaks only when there is something to say."""
     is_camera: ClassVar[bool] = False
-    due_s: float = 0.0
-    last_s: float = 0.0
     passed_s: float = 0.0
-    """Time since the last measurement; of the first one, the last step of the world."""
+    """Time between the last measurement and the one before; for the first one, a step of the world."""
+    _wait_s: float = 0.0
+    _since_s: float = 0.0
+    _has_measured: bool = False
 
     def check(self) -> None:
         """Refuse attributes that cannot be served.
@@ -83,14 +86,19 @@ class Sensor(Actor):
             parent = parent.parent
         return parent
 
-    def is_due(self, now_s: float, delta_s: float) -> bool:
-        """Whether it measures in this tick; then the time to the next measurement begins."""
-        if now_s < self.due_s - _EARLY_S:
-            return False
+    def is_due(self, delta_s: float) -> bool:
+        """Whether it measures in this tick.
+
+        Only sums of steps count, never the world's clock: the same drive later on gives the same bits.
+        """
         every_s = float(self.attributes.get("sensor_tick", "0"))
-        due_s = self.due_s + every_s if self.due_s else now_s + every_s
-        self.due_s = due_s if due_s > now_s + _EARLY_S else now_s + every_s
-        self.passed_s, self.last_s = now_s - self.last_s if self.last_s else delta_s, now_s
+        self._since_s += delta_s
+        self._wait_s -= delta_s
+        if self._wait_s > _EARLY_S:
+            return False
+        self.passed_s, self._since_s = self._since_s, 0.0
+        self._wait_s = max(self._wait_s + every_s, 0.0) if self._has_measured else every_s
+        self._has_measured = True
         return True
 
     def measure(self, around: Surroundings) -> Iterator[bytes]:
@@ -109,6 +117,7 @@ class Sensors:
     def __init__(self, world: "World", scene: Scene | None = None) -> None:
         self._world = world
         self.scene = scene or Scene(world.roadmap)
+        self._failed: set[int] = set()
 
     def measure(self, is_wanted: Callable[[int], bool], settings: Settings) -> Iterator[tuple[int, bytes]]:
         """The messages of this tick, each with its stream."""
@@ -116,8 +125,19 @@ class Sensors:
         for sensor in world.sensors:
             if not is_wanted(sensor.stream_id) or (sensor.is_camera and settings.no_rendering):
                 continue
-            if not sensor.is_event and not sensor.is_due(world.time_s, world.delta_s):
+            if not sensor.is_event and not sensor.is_due(world.delta_s):
                 continue
+            for payload in self._try(sensor, around):
+                yield sensor.stream_id, payload
+
+    def _try(self, sensor: Sensor, around: Surroundings) -> list[bytes]:
+        """The messages of one sensor; none, and a trace of why, if it fails."""
+        world = self._world
+        try:
             head = wire.header(sensor.kind, world.frame, world.time_s, sensor.pose)
-            for payload in sensor.measure(around):
-                yield sensor.stream_id, head + payload
+            return [head + payload for payload in sensor.measure(around)]
+        except Exception:
+            if sensor.id not in self._failed:  # once is enough: it may fail at every tick
+                self._failed.add(sensor.id)
+                traceback.print_exc(file=sys.stderr)
+            return []

@@ -49,11 +49,10 @@ def requests() -> msgpack.Unpacker:
     return msgpack.Unpacker(
         raw=False,
         unicode_errors="replace",
-        strict_map_key=False,
         max_buffer_size=MAX_REQUEST,
         max_array_len=MAX_ARRAY,
-        max_map_len=16,
-        max_ext_len=1024,
+        max_map_len=0,  # no request has a map or an extension
+        max_ext_len=0,
     )
 
 

@@ -193,7 +193,7 @@ class World:
                 walker.body.state.x += vx * dt
                 walker.body.state.y += vy * dt
             bodies = self._bodies()
-            for contact in collisions.resolve(bodies, self._touching(bodies)):
+            for contact in collisions.resolve(bodies, self._touching(bodies), dt):
                 felt.setdefault((contact.actor_id, contact.other_id, contact.prop), contact)
         self.contacts = list(felt.values())
         for actor in self.actors.values():
