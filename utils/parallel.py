@@ -1,4 +1,4 @@
-"""Run a list of tasks on workers that are built once: in this process, or in supervised spawned ones.
+"""Run a list of tasks on workers that are built once: in this process, in supervised spawned ones, or in Ray's.
 
 A *maker* is a picklable callable without arguments; it builds the *worker*, a callable from task to result,
 which keeps its models and envs. A worker's result must depend on the task alone, and every backend computes on
@@ -8,7 +8,7 @@ one thread: so the results are the same to the bit whatever the backend and the 
         results = backend.map(tasks)                    # in the order of the tasks
         for index, result in backend.imap(tasks): ...   # in the order of completion
 
-What may go wrong in a worker process, and what happens then:
+What may go wrong in a worker process (Ray's are supervised by the same loop), and what happens then:
 
 * it raises: `WorkerError` in the parent, with the worker's traceback (a `UserError` arrives as itself);
 * it dies (kill -9, out of memory) or exceeds the time limit: it is replaced and its task run again;
@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 Worker = Callable[[Task], Result]
 MakeWorker = Callable[[], Worker[Task, Result]]
 OnResult = Callable[[int, Result], None]
-BackendName = Literal["serial", "process"]
+BackendName = Literal["serial", "process", "ray"]
 
 MAX_ATTEMPTS = 3
 """How often a task is given to a worker that dies of it before the whole map fails."""
@@ -79,12 +79,16 @@ def open_backend(
     num_workers: int = 1,
     task_timeout_s: float = TASK_TIMEOUT_S,
 ) -> "Backend[Task, Result]":
-    """The backend of that name; `num_workers` and the time limit mean something to processes only."""
+    """The backend of that name; `num_workers` and the time limit mean nothing to the serial one."""
     if name == "serial":
         return SerialBackend(make_worker)
     if name == "process":
         return ProcessBackend(make_worker, num_workers, task_timeout_s)
-    raise UserError(f"unknown backend {name!r}: choose serial or process")
+    if name == "ray":
+        from utils.ray_backend import RayBackend  # an extra: loaded only where it is asked for
+
+        return RayBackend(make_worker, num_workers, task_timeout_s)
+    raise UserError(f"unknown backend {name!r}: choose serial, process or ray")
 
 
 class _MapInOrder(Generic[Task, Result]):
@@ -135,8 +139,38 @@ class SerialBackend(_MapInOrder[Task, Result]):
         self._worker = None
 
 
-class ProcessBackend(_MapInOrder[Task, Result]):
-    """Supervised worker processes, spawned (never forked) when the first tasks come, one pipe each."""
+class SupervisedWorker(Protocol):
+    """The parent's handle on a worker elsewhere, which starts at once; `WorkerProcess` says what is what."""
+
+    is_idle: bool
+    index: int | None
+    busy_since: float
+
+    def send_payload(self, payload: bytes) -> None:
+        """Answer its hello."""
+
+    def send_task(self, index: int, task: object) -> None:
+        """Give it work."""
+
+    def receive(self) -> tuple[Any, ...] | None:
+        """The next message, or None when the worker is dead."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def hang_up(self, force: bool) -> None:
+        """Let it end if it is idle; `force` ends a busy one too."""
+
+    def reap(self) -> str:
+        """Wait for its end; return how it ended."""
+        ...
+
+
+AnyWorker = TypeVar("AnyWorker", bound=SupervisedWorker)
+
+
+class SupervisedBackend(_MapInOrder[Task, Result], Generic[Task, Result, AnyWorker]):
+    """Workers elsewhere, started when the first tasks come; those that die or hang are replaced."""
 
     def __init__(
         self,
@@ -149,12 +183,8 @@ class ProcessBackend(_MapInOrder[Task, Result]):
         self._payload = pickle.dumps(make_worker, protocol=pickle.HIGHEST_PROTOCOL)
         self._num_workers = num_workers
         self._timeout_s = task_timeout_s
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[AnyWorker] = []
         self._failed_starts = 0
-
-    def pids(self) -> list[int]:
-        """Process ids of the workers alive now."""
-        return [worker.pid for worker in self._workers]
 
     def imap(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
         """See `Backend.imap`. Left early, by an error or by the caller, it ends its workers."""
@@ -194,9 +224,17 @@ class ProcessBackend(_MapInOrder[Task, Result]):
         for worker in workers:
             worker.reap()
 
+    def _start(self) -> AnyWorker:
+        """A new worker, which says "hello" when it wants the payload."""
+        raise NotImplementedError
+
+    def _wait(self, busy: list[AnyWorker]) -> list[AnyWorker]:
+        """Those that have something to say or are dead, perhaps repeatedly; waits a tick at most."""
+        raise NotImplementedError
+
     def _spawn(self, count: int) -> None:
         while len(self._workers) < count:
-            self._workers.append(WorkerProcess())
+            self._workers.append(self._start())
 
     def _hand_out(self, tasks: Sequence[Task], pending: deque[int], attempts: list[int]) -> None:
         for worker in self._workers:
@@ -205,12 +243,10 @@ class ProcessBackend(_MapInOrder[Task, Result]):
                 attempts[index] += 1
                 worker.send_task(index, tasks[index])
 
-    def _ready(self) -> list[WorkerProcess]:
+    def _ready(self) -> list[AnyWorker]:
         """Workers that have something to say, are dead, or were silent for too long (those are killed)."""
         busy = [worker for worker in self._workers if not worker.is_idle]
-        handles: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
-        handles |= {worker.sentinel: worker for worker in busy}
-        ready = [handles[spoken] for spoken in wait(list(handles), timeout=TICK_S)]
+        ready = self._wait(busy)
         now = time.monotonic()
         for worker in busy:
             if now - worker.busy_since > self._timeout_s and worker not in ready:
@@ -219,13 +255,12 @@ class ProcessBackend(_MapInOrder[Task, Result]):
         return list(dict.fromkeys(ready))
 
     def _bury(
-        self, worker: WorkerProcess, tasks: Sequence[Task], pending: deque[int], attempts: list[int]
+        self, worker: AnyWorker, tasks: Sequence[Task], pending: deque[int], attempts: list[int]
     ) -> None:
         """Remove a dead worker (`_spawn` replaces it) and put its task back to the front of the queue."""
         self._workers.remove(worker)
         worker.hang_up(force=True)
-        code = worker.reap()
-        end = f"exit code {code}" + (": killed, perhaps for want of memory" if code == -9 else "")
+        end = worker.reap()
         index = worker.index
         if index is None:
             self._failed_starts += 1
@@ -235,6 +270,22 @@ class ProcessBackend(_MapInOrder[Task, Result]):
         if attempts[index] >= MAX_ATTEMPTS:
             raise WorkerError(f"{_name(index, tasks)} ended its worker {MAX_ATTEMPTS} times ({end})")
         pending.appendleft(index)
+
+
+class ProcessBackend(SupervisedBackend[Task, Result, WorkerProcess]):
+    """Supervised worker processes, spawned (never forked), one pipe each."""
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers alive now."""
+        return [worker.pid for worker in self._workers]
+
+    def _start(self) -> WorkerProcess:
+        return WorkerProcess()
+
+    def _wait(self, busy: list[WorkerProcess]) -> list[WorkerProcess]:
+        handles: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
+        handles |= {worker.sentinel: worker for worker in busy}
+        return [handles[spoken] for spoken in wait(list(handles), timeout=TICK_S)]
 
 
 @contextlib.contextmanager

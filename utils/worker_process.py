@@ -88,13 +88,14 @@ class WorkerProcess:
         if force:
             self._process.kill()
 
-    def reap(self) -> int | None:
-        """Wait for its end (five seconds, then kill it); return the exit code."""
+    def reap(self) -> str:
+        """Wait for its end (five seconds, then kill it); return how it ended."""
         self._process.join(timeout=5.0)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join(timeout=5.0)
-        return self._process.exitcode
+        code = self._process.exitcode
+        return f"exit code {code}" + (": killed, perhaps for want of memory" if code == -9 else "")
 
 
 def _serve(connection: Connection) -> None:
@@ -105,7 +106,7 @@ def _serve(connection: Connection) -> None:
         _send(connection, ("hello",))
         try:
             worker = pickle.loads(connection.recv_bytes())()
-            _limit_loaded_libraries()
+            limit_loaded_libraries()
             _send(connection, ("ready",))
             while True:
                 task = pickle.loads(connection.recv_bytes())
@@ -129,7 +130,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _limit_loaded_libraries() -> None:
+def limit_loaded_libraries() -> None:
     """One thread for libraries that do not read the environment, or were loaded before it was set."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)

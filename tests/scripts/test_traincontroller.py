@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,10 @@ def test_backends_worker_counts_and_restarts_change_nothing(logs: Path, tmp_path
     flags = ["--preset", "tiny", "--slots", "2", "--n-samples", "2", "--validate-every", "2"]
     run(logs, *flags, "--backend", "serial", "--generations", "2")
     run(logs, *flags, "--backend", "serial", "--generations", "4")
-    other = make_run(tmp_path / "processes")
-    run(other, *flags, "--max-workers", "3", "--generations", "4")
-    assert same(logs, other)
+    for backend in ("process", "ray") if find_spec("ray") else ("process",):
+        other = make_run(tmp_path / backend)
+        run(other, *flags, "--backend", backend, "--max-workers", "3", "--generations", "4")
+        assert same(logs, other), backend
     assert len({row["mean"] for row in rows(logs)[1:]}) == 4, (
         "generations differ, so equality means something"
     )
