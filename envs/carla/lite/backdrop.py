@@ -24,7 +24,7 @@ class Backdrop(NamedTuple):
     """(height, width, 3), RGB."""
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)  # 12 MB each at 1920 x 1080
 def backdrop(key: LensKey, weather: Weather) -> Backdrop:
     """What a weather does to the ground and the sky behind a lens."""
     index = _shades(key, palette(weather))

@@ -19,7 +19,7 @@ SIGHT_M = 130.0
 """The cameras see props so far at least."""
 CELL_M = (16.0, 16.0, 4.0)
 """Cameras within one such cell share a list of props."""
-_MAX_CELLS = 512
+_MAX_CELLS = 128
 
 
 @dataclass(frozen=True)

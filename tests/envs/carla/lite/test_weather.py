@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from envs.carla.lite.camera import CameraView, rgb, semantic
+from envs.carla.lite.scene import Box
 from envs.carla.lite.weather import Weather
 from tests.envs.carla.lite.viewing import CAR, SKY, bare, car, project, view
 
@@ -35,6 +36,15 @@ def test_night_is_dark_but_for_lamps() -> None:
     is_car = semantic(bare(), view(), boxes)[..., 2] == CAR
     assert night[is_car][:, 0].max() > 200
     assert night[~is_car].max() < 100
+
+
+def test_a_traffic_light_shows_its_colour_to_the_front_by_day_and_night() -> None:
+    shot = view(z=4.5, pitch=0)
+    for weather in (NOON, NIGHT):
+        for yaw, is_front in ((math.pi, True), (0.0, False)):
+            head = Box((9.0, 1.75, 5.0), yaw, (0.21, 0.26, 0.56), 7, (40, 230, 90), 5)
+            red, green, _ = colours(weather, shot, (head,))[45, 48]
+            assert (green > 150 and green > 2 * red) == is_front
 
 
 def test_a_low_sun_is_warm() -> None:
