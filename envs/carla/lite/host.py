@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from envs.carla.lite import maps, roadmap
+from envs.carla.lite import maps, roadmap, wire
 from envs.carla.lite.handlers import METHODS
 from envs.carla.lite.roadmap import RoadMap
 from envs.carla.lite.rpc import CallError, Rpc, Session
@@ -17,7 +17,7 @@ from envs.carla.lite.scene import Scene
 from envs.carla.lite.sensors import Sensors
 from envs.carla.lite.settings import Settings
 from envs.carla.lite.sockets import listen
-from envs.carla.lite.streams import WORLD_STREAM, Streams
+from envs.carla.lite.streams import PATIENCE_S, WORLD_STREAM, Streams
 from envs.carla.lite.world import World
 
 ASYNC_DELTA_S = 0.05
@@ -58,6 +58,9 @@ class Host:
         self.rpc = Rpc(self, self._selector, rpc_socket, METHODS)
         self.streams = Streams(self._selector, stream_socket)
         self._sensors = Sensors(self.world)
+        self._is_map_new = False
+        self._quiet_until = 0.0, 0
+        """Until this moment, or until so many subscribers to the world have come, time does not go on by itself."""
         self._publish_state(map_changed=True)
 
     def run(self, is_over: Callable[[], bool]) -> None:
@@ -101,7 +104,8 @@ class Host:
         self.world.step(self.settings.fixed_delta_s or ASYNC_DELTA_S, self.settings)
         for stream_id, message in self._sensors.measure(self.streams.is_wanted, self.settings):
             self._publish(stream_id, message)
-        self._publish_state()
+        self._publish_state(self._is_map_new)
+        self._is_map_new = False
         return self.world.frame
 
     def offer(self, xodr: str) -> None:
@@ -130,14 +134,20 @@ class Host:
         old = self.world
         self.world = World(new_map, self.seed, self.port + 1, old.episode + 1, old.frame + 1, old.next_id)
         self._sensors = Sensors(self.world, self._sensors.scene if new_map is old.roadmap else None)
-        self._publish_state(map_changed=True)
+        # Told to new subscribers only, until the next tick: the client that loads a map drops its old stream at this
+        # very moment, and a message that comes in the while ends its process (a race in the client).
+        self.streams.newest_state = wire.frame(self.world.state(True))
+        self._is_map_new = True
+        self._quiet_until = time.monotonic() + PATIENCE_S, self.streams.num_welcomed
 
     def client_left(self, session: Session) -> None:
         """An RPC client has gone, and its Traffic Managers with it."""
         self.managers = {port: each for port, each in self.managers.items() if each[1] is not session}
 
     def _is_free_running(self) -> bool:
-        return not self.settings.is_synchronous and len(self.rpc) > 0
+        moment, num_welcomed = self._quiet_until
+        is_quiet = self.streams.num_welcomed == num_welcomed and time.monotonic() < moment
+        return not self.settings.is_synchronous and len(self.rpc) > 0 and not is_quiet
 
     def _publish_state(self, map_changed: bool = False) -> None:
         self._publish(WORLD_STREAM, self.world.state(map_changed))

@@ -51,6 +51,8 @@ class Streams:
         self._peers: set[Subscriber] = set()
         self._subscribers: dict[int, list[Subscriber]] = defaultdict(list)
         self._announced: dict[int, list[float]] = defaultdict(list)
+        self.num_welcomed = 0
+        """How many have subscribed to the world states so far."""
         self.newest_state: bytes | None = None
         """The framed world state that a new subscriber gets at once."""
         selector.register(listener, selectors.EVENT_READ, self._on_connect)
@@ -104,8 +106,10 @@ class Streams:
             times.pop(0)
             if not times:
                 del self._announced[subscriber.stream_id]
-        if subscriber.stream_id == WORLD_STREAM and self.newest_state is not None:
-            subscriber.peer.send(self.newest_state)
+        if subscriber.stream_id == WORLD_STREAM:
+            self.num_welcomed += 1
+            if self.newest_state is not None:
+                subscriber.peer.send(self.newest_state)
 
     def forget(self, subscriber: Subscriber) -> None:
         """He has gone."""
