@@ -227,8 +227,9 @@ def test_a_subscriber_that_never_reads_holds_a_tick_for_a_moment_and_is_dropped(
     size = [["image_size_x", 2, "1000"], ["image_size_y", 2, "1000"]]
     camera = raw.call("spawn_actor", [0, "sensor.camera.rgb", size], [[0, 0, 2], [0, 0, 0]])
     stream_id = struct.unpack_from("<I", camera[5])[0]
-    lazy = RawStream(lite.port, stream_id)
-    keen = RawStream(lite.port, stream_id)
+    for _ in range(2):
+        raw.call("get_sensor_token", stream_id)  # the first tick waits for both
+    lazy, keen = RawStream(lite.port, stream_id), RawStream(lite.port, stream_id)
     before = lite.memory_mb()
     frames = []
     for _ in range(12):
