@@ -56,7 +56,9 @@ class Served:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         is_up = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(is_up),))
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(is_up),), daemon=True
+        )
         self._thread.start()
         assert is_up.wait(PATIENCE_S)
 

@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from data.dream_page.server import PageServer
 from data.dream_page.session import IN_FLIGHT
+from envs.side_by_side import SideBySide
 from tests.data.dream_page.serving import PATIENCE_S, Frame, Served, tiny_place
 from utils.errors import UserError
 
@@ -220,6 +221,22 @@ def test_nothing_is_left_when_the_server_stops():
     while set(threading.enumerate()) - before:
         assert time.monotonic() < end, threading.enumerate()
         time.sleep(0.01)
+
+
+def test_a_tab_that_closes_closes_its_env():
+    place, is_closed = tiny_place(), threading.Event()
+
+    def make() -> SideBySide:
+        drive = place.make()
+        drive.env.close = lambda **_: is_closed.set()
+        return drive
+
+    served = Served(tiny_place(make=make))
+    with served.tab() as tab:
+        tab.begin()
+        assert not is_closed.is_set()
+    assert is_closed.wait(PATIENCE_S)
+    served.stop()
 
 
 def test_what_cannot_be_made_is_told_to_the_tab():
