@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from envs import specs
+from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
 from utils.errors import check, check_not_negative, check_positive
 from utils.files import check_writable, read_json, write_json
@@ -39,12 +41,17 @@ class PipelineConfig:
     """dataset folder; RUN/dataset by default"""
     env: str = "CarRacing-v2"
     """real environment"""
+    carla: specs.CarlaArg = None
+    """CARLA's server, as in generation_script.py; of several each worker takes one"""
+    carla_env: CarlaFlags = field(default_factory=CarlaFlags)
     rounds: int = 2
     """collect-train-evolve cycles; a finished run with a larger number goes on"""
     rollouts: int = 150
-    """random rollouts of the first round"""
+    """rollouts of the first round"""
+    first_policy: Literal["brown", "white", "lane", "mixed"] = "brown"
+    """who drives in them; CARLA's presets say mixed: mostly its noisy lane follower"""
     rollouts_per_round: int = 100
-    """rollouts that each further round adds: the current controller with noise, and some random ones"""
+    """rollouts that each further round adds: the current controller with noise, and some others"""
     seq_len: int = 334
     """longest rollout, in decisions"""
     action_repeat: int = 3
@@ -101,11 +108,23 @@ class PipelineConfig:
         check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
         check_positive(self, "max_workers")
         check_not_negative(self, "rollouts_per_round", "seed")
+        self.spec()
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
 
+    def spec(self) -> dict[str, Any]:
+        """The real env, as its datasets will describe it."""
+        spec = specs.make_spec(self.env, 64, None, CarRacingFlags(), self.carla_env)
+        return specs.at_simulator(spec, self.carla)
 
+    @property
+    def is_carla(self) -> bool:
+        """Whether the real env is one of CARLA's."""
+        return specs.kind(self.env) == "carla"
+
+
+CARLA: dict[str, Any] = {"env": "carla", "first_policy": "mixed", "action_repeat": 4, "seq_len": 375}
 PRESETS = {
     "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3),
     "quick": PipelineConfig(
@@ -118,6 +137,18 @@ PRESETS = {
         n_samples=3,
         validation_episodes=8,
         episodes=20,
+    ),
+    "carla": PipelineConfig(logs=Path("exp_dir/carla"), **CARLA, rounds=3),
+    "carla-quick": PipelineConfig(
+        logs=Path("exp_dir/carla-quick"),
+        **CARLA,
+        rollouts_per_round=60,
+        vae_steps=1000,
+        mdrnn_steps=1000,
+        generations=6,
+        last_generations=20,
+        n_samples=3,
+        validation_episodes=8,
     ),
     "tiny": PipelineConfig(
         logs=Path("exp_dir/tiny"),
@@ -164,7 +195,9 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     collect = ["data/generation_script.py", "--rollouts", str(rollouts), "--rootdir", dataset, *seed]
     collect += ["--env", config.env, "--action-repeat", str(config.action_repeat)]
     collect += ["--seq-len", str(config.seq_len), *_workers(config, "--threads")]
-    collect += ["--policy", "mixed", *logs] if number > 1 else ["--policy", "brown"]
+    collect += ["--policy", "mixed" if number > 1 else config.first_policy, *logs, *_server(config)]
+    for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
+        collect += [] if value is None else [f"--{name}", str(value)]
     data = ["--dataset", dataset, *logs, *seed]
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
     mdrnn = [
@@ -175,6 +208,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         str(number * config.mdrnn_steps),
     ]
     evolve = ["traincontroller.py", "--pop-size", str(config.pop_size), *_workers(config), *seed, *logs]
+    evolve += _server(config)
     evolve += ["--validation-episodes", str(config.validation_episodes)]
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
@@ -194,8 +228,9 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
 def _finish(config: PipelineConfig) -> list[Step]:
     """Score both controllers on held-out tracks, record a drive, train the yardstick."""
     logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
-    score = ["test_controller.py", *logs, "--renderer", config.renderer, *_workers(config)]
+    score = ["test_controller.py", *logs, *_workers(config), *_server(config)]
     score += ["--episodes", str(config.episodes)]
+    score += [] if config.is_carla else ["--renderer", config.renderer]
     video = ["--record", str(config.logs / "drive.mp4")]
     steps = [
         Step(
@@ -203,6 +238,9 @@ def _finish(config: PipelineConfig) -> list[Step]:
         ),
         Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
     ]
+    if config.is_carla:
+        pursuit = [*score, *_json(config, "pursuit"), "--driver", "pursuit"]
+        steps.append(Step("score: pure pursuit, which knows the road", pursuit))
     if config.yardstick:
         vae = ["trainvae.py", "--preset", config.vae_preset, "--arch", "vae", "--stage", "vae-plain"]
         vae += ["--learning-rate", "0.01"]  # measured: better for it than the 0.02 of the quick NVAE
@@ -214,6 +252,10 @@ def _finish(config: PipelineConfig) -> list[Step]:
 
 def _json(config: PipelineConfig, name: str) -> list[str]:
     return ["--json", str(config.logs / f"test-{name}.json")]
+
+
+def _server(config: PipelineConfig) -> list[str]:
+    return ["--carla", config.carla] if config.carla else []
 
 
 def _workers(config: PipelineConfig, flag: str = "--max-workers") -> list[str]:
@@ -253,9 +295,9 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
         record = {"config": settings, "cores": os.cpu_count(), "done": {}}
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
-    before = record["config"]
-    changed = [name for name in settings if settings[name] != before.get(name)]
-    free = {"rounds", "last_generations", "max_workers", "logs"}
+    before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
+    changed = [name for name in settings if settings[name] != before[name]]
+    free = {"rounds", "last_generations", "max_workers", "logs", "carla"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
@@ -309,7 +351,7 @@ def show_result(config: PipelineConfig) -> None:
     """Print the score and where the report is."""
     report = write_report(config.logs)
     print()
-    for name in ("dream", "real"):
+    for name in ("dream", "real", *(["pursuit"] if config.is_carla else [])):
         print(f"{score_title(name)}: {score_line(read_json(config.logs / f'test-{name}.json'))}")
     print(f"report: {report.resolve()}")
 

@@ -137,8 +137,8 @@ class _Wander:
 class Lane:
     """The env's own guide with AR(1) noise: a lane follower who strays and finds back.
 
-    Each episode has a noise of its own, between none and the asked spread, so that V and M see clean laps as well as
-    the verge.
+    Each episode has a spread of its own, up to twice the asked one, so that V and M see clean laps as well as the
+    verge.
 
     Args:
         space: of the actions.
@@ -151,7 +151,7 @@ class Lane:
 
     def reset(self, rngs: Sequence[np.random.Generator]) -> None:
         """See Policy."""
-        self._share = np.array([[rng.random()] for rng in rngs])
+        self._share = np.array([[2 * rng.random()] for rng in rngs])
         self._wander = _Wander(self.space, self.config, rngs)
 
     def act(self, obs: np.ndarray) -> Actions:

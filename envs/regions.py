@@ -4,6 +4,8 @@ from envs.specs import Spec, kind
 
 Regions = dict[str, tuple[float, float, float, float]]
 
+HORIZON = 0.4
+"""Height of the horizon in the pictures of CARLA's camera."""
 STRIP = 0.875
 """Where CarRacing's black strip with the bars begins."""
 
@@ -19,5 +21,5 @@ def regions(spec: Spec) -> Regions:
     if kind(spec["name"]) == "carla":
         if options.get("obs") == "birdview":
             return {"road": (0.0, 1.0, 0.25, 0.75)}
-        return {"road": (0.5, 1.0, 0.0, 1.0), "distance": (0.25, 0.5, 0.0, 1.0)}
+        return {"road": (HORIZON, 1.0, 0.0, 1.0), "sky": (0.0, HORIZON, 0.0, 1.0)}
     return {}

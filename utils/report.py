@@ -64,6 +64,8 @@ STAGES: dict[str, tuple[str, list[Plot]]] = {
         [
             Plot("Return", r"mean|best|validation_mean|validation_best", "return"),
             Plot("Step size and laps finished by the candidates", r"step_size|laps_finished", "sigma; share"),
+            Plot("Speed of the mean controller on the validation tracks", r"episode/mean_speed", "m/s"),
+            Plot("Its lateral error", r"env/lat_err_raw", "m"),
         ],
     ),
 }
@@ -90,15 +92,20 @@ def score_line(result: dict) -> str:
     return (
         f"{result['mean']:.1f} +- {result['std']:.1f} over {result['episodes']} held-out tracks "
         f"(median {result['median']:.1f}, minimum {result['min']:.1f}, maximum {result['max']:.1f}; "
-        f"{laps} of {result['episodes']} laps finished)"
+        f"{laps} of {result['episodes']} laps finished"
+        + "".join(f"; {words}" for words in result.get("in_words", []))
+        + ")"
     )
 
 
 def score_title(name: str) -> str:
     """What was scored into test-NAME.json."""
-    return {"real": "C evolved in the dream, then for real", "dream": "C evolved in the dream only"}.get(
-        name, name
-    )
+    titles = {
+        "real": "C evolved in the dream, then for real",
+        "dream": "C evolved in the dream only",
+        "pursuit": "pure pursuit, which knows the road",
+    }
+    return titles.get(name, name)
 
 
 def _scores(page: Page, root: Path) -> None:
@@ -112,10 +119,11 @@ def _scores(page: Page, root: Path) -> None:
                 score_title(name),
                 *(f"{result[key]:.1f}" for key in names),
                 f"{result['laps_finished']} / {result['episodes']}",
+                "; ".join(result.get("in_words", [])),
             ]
             for name, result in tests.items()
         ]
-        page.table(["controller", *names, "laps finished"], rows)
+        page.table(["controller", *names, "laps finished", "besides"], rows)
     for video in sorted(root.glob("*.mp4")):
         if video.stat().st_size <= MAX_VIDEO_BYTES:
             page.video(video.read_bytes(), "The real frame, V's reconstruction of it, and M's dream.")

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from envs.carla import tasks
-from envs.carla.config import CarlaConfig, config_from
+from envs.carla.config import DELTA_S, CarlaConfig, config_from
 from envs.carla.drive import Outcome
 from envs.carla.slot import Slot
 from envs.measures import Measure
@@ -18,13 +18,17 @@ ACTIONS = Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
 
 
 MEASURES = {
-    "progress_m": Measure("progress_m", "last", "{:.0f} m driven"),
-    "speed_mps": Measure("speed_mps", "mean", "mean speed {:.1f} m/s"),
-    "lat_err_m": Measure("lat_err_m", "mean_abs", "mean lateral error {:.2f} m"),
-    "collisions": Measure("collision", "sum", "{:.2f} collisions an episode"),
-    "off_road": Measure("off_road", "sum"),
+    "episode/mean_speed": Measure("speed_mps", "mean", "mean speed {:.1f} m/s"),
+    "env/lat_err_raw": Measure("lat_err_m", "mean_abs", "mean lateral error {:.2f} m"),
+    "env/head_err_raw": Measure("head_err_rad", "mean_abs"),
+    "env/progress_m": Measure("progress_m", "last", "{:.0f} m driven"),
+    "episode/collision": Measure("collision", "last", "{:.2f} collisions an episode"),
+    "episode/off_road": Measure("off_road", "last", "{:.2f} episodes ended off the road"),
+    "episode/stuck": Measure("stuck", "last", "{:.2f} ended stuck"),
+    **{f"env/{term}": Measure(f"reward_{term}", "sum") for term in tasks.TERMS},
+    **{f"env/{term}_raw": Measure(f"raw_{term}", "sum") for term in tasks.TERMS},
 }
-"""what is told of an episode besides its return"""
+"""what is told of an episode besides its return; the terms as they are summed up, weighted and raw"""
 
 
 class CarlaVec(SlotEnv):
@@ -40,6 +44,7 @@ class CarlaVec(SlotEnv):
         UserError: there are fewer running servers than slots.
     """
 
+    metadata: dict[str, Any] = {**SlotEnv.metadata, "render_fps": round(1 / DELTA_S)}  # noqa: RUF012
     has_guide = True
     measures = MEASURES
 

@@ -457,8 +457,8 @@ def test_a_full_disk_leaves_nothing_half_made_and_the_same_command_goes_on(
 def test_a_pipeline_forgives_a_slip_before_anything_was_done_but_no_foreign_record(root: Path, refuse):
     folder = root / "all"
     config = run_pipeline.PRESETS["tiny"]
-    run_pipeline.open_record(run_pipeline.replace(config, logs=folder, env="CarRacing-v9"))
-    assert run_pipeline.open_record(run_pipeline.replace(config, logs=folder))["config"]["env"] == config.env
+    run_pipeline.open_record(run_pipeline.replace(config, logs=folder, seed=9))
+    assert run_pipeline.open_record(run_pipeline.replace(config, logs=folder))["config"]["seed"] == config.seed
     for text in ("{", "{}", "[1]", json.dumps({"config": {}, "done": {}})):
         (folder / "pipeline.json").write_text(text)
         assert str(folder / "pipeline.json") in refuse("pipeline")
