@@ -2,10 +2,13 @@
 
 import hashlib
 import math
+import queue
 import time
 
 import numpy as np
 import pytest
+
+from tests.envs.carla.lite.server_process import LiteServer
 
 carla = pytest.importorskip("carla")
 MODEL3 = "vehicle.tesla.model3"
@@ -162,8 +165,8 @@ def test_rays_see_what_stands_ahead(synchronous, spawn, listen):
     radar = listen(spawn("sensor.other.radar", parent=vehicle, transform=low))
     obstacle = listen(spawn("sensor.other.obstacle", parent=vehicle, transform=low, distance=30))
     frame = [synchronous.tick() for _ in range(5)][-1]
-    for queue in (lidar, semantic, radar, obstacle):
-        assert [queue.get(timeout=WAIT_S).frame for _ in range(4)][-1] == frame - 1
+    for measured in (lidar, semantic, radar, obstacle):
+        assert [measured.get(timeout=WAIT_S).frame for _ in range(4)][-1] == frame - 1
     points_of = semantic.get(timeout=WAIT_S)
     assert other.id in {point.object_idx for point in points_of}
     assert {point.object_tag for point in points_of} >= {1, 14}
@@ -188,8 +191,6 @@ def episode(client, ticks=60):
     library, points = world.get_blueprint_library(), world.get_map().get_spawn_points()
     vehicle = world.spawn_actor(library.find(MODEL3), points[0])
     world.spawn_actor(library.find("vehicle.audi.tt"), points[1])
-    import queue
-
     sensors = []
     for kind in ("sensor.camera.rgb", "sensor.lidar.ray_cast", "sensor.other.imu"):
         blueprint = library.find(kind)
@@ -226,4 +227,10 @@ def episode(client, ticks=60):
 
 
 def test_the_same_inputs_give_the_same_bits(client, lite):
-    assert episode(client) == episode(client)
+    """After a reload, and in another process."""
+    first = episode(client)
+    assert episode(client) == first
+    with LiteServer() as other:
+        elsewhere = carla.Client("127.0.0.1", other.port)
+        elsewhere.set_timeout(WAIT_S)
+        assert episode(elsewhere) == first
