@@ -9,7 +9,8 @@ offset finds everything of an episode of T steps, rows o .. o + T:
     rewards     r_0      r_1       ...    r_{T-1}      0
     terminated  d_0      d_1       ...    d_{T-1}      False
 
-The file names the weights of V and the dataset it was made from; when either changes it is made again.
+The file names the weights of V and the dataset it was made from; when either changes it is made again, and when its
+seal tells that it is damaged.
 """
 
 import json
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.episodes import SPLITS, EpisodeStore
+from data.seal import append_seal, check_seal
 from models.vision import VisionModel
 from utils.errors import UserError, check
 from utils.files import atomic_write, check_space, sweep_temp
@@ -185,6 +187,7 @@ def load_latents(path: Path) -> LatentStore:
     """
     check(path.is_file(), f"{path} does not exist; run trainmdrnn.py, which makes it.")
     try:
+        check_seal(path)
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError("another format")
@@ -228,6 +231,7 @@ def _write(
             _put(file, "rewards", start, np.append(episode.rewards, np.float32(0)))
             _put(file, "terminated", start, np.append(episode.terminated, False).astype(np.uint8))
             progress.update(len(episode.obs))
+    append_seal(temp)
 
 
 def _put(file: h5py.File, name: str, start: int, rows: NDArray[Any]) -> None:

@@ -2,12 +2,10 @@
 
 A shard is a group `episodes/<id>` for each episode with the datasets of `Episode`; `obs` is cut into chunks of 16
 frames, gzip-compressed (any HDF5 tool reads them). The file is built in memory, already compressed, and reaches the
-disk as one atomic write: a full disk or a kill leaves no broken shard. Behind HDF5's own bytes stands a seal, a mark
-and the CRC-32 of all before it, checked before HDF5 parses anything: libhdf5 reads many flipped bits as other values.
+disk as one atomic write: a full disk or a kill leaves no broken shard. Behind HDF5's own bytes stands a seal.
 """
 
 import json
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from data.episode import Episode
+from data.seal import SEAL, append_seal, check_seal
 from utils.errors import UserError
 from utils.files import atomic_write
 
@@ -30,8 +29,6 @@ CHUNK = 16
 """Frames a chunk: 10 : 1 smaller than raw on CarRacing, and a window of 32 costs two or three chunks."""
 GZIP = 1
 """ISA-L's level; its level 2 is 1 % smaller."""
-SEAL = struct.Struct("<8sI")
-MARK = b"WMSHARD1"
 ARRAYS = ("actions", "rewards", "terminated", "truncated")
 MEND = "delete it and run the generation command again"
 
@@ -133,7 +130,12 @@ class ShardWriter:
         self._file.flush()
         image = self._file.id.get_file_image()
         self.discard()
-        atomic_write(path, image + SEAL.pack(MARK, zlib.crc32(image)))
+
+        def write(temp: Path) -> None:
+            temp.write_bytes(image)
+            append_seal(temp)
+
+        atomic_write(path, write)
         return len(image) + SEAL.size
 
     def discard(self) -> None:
@@ -205,12 +207,7 @@ def open_shard(path: Path) -> h5py.File:
     Raises:
         OSError, ValueError: the file is truncated, damaged or foreign; wrap the call in `naming`.
     """
-    content = memoryview(path.read_bytes())
-    body, seal = content[: -SEAL.size], content[-SEAL.size :]
-    if len(seal) < SEAL.size or seal[:8] != MARK:
-        raise ValueError("its seal is missing")
-    if SEAL.unpack(seal)[1] != zlib.crc32(body):
-        raise ValueError("its checksum is wrong")
+    check_seal(path)
     return h5py.File(path, "r")
 
 

@@ -51,11 +51,16 @@ def test_latents_are_made_once_and_again_when_v_or_the_data_change(
 def test_a_broken_file_is_named_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture):
     store, path = record(tmp_path / "d", 10), tmp_path / "latents.h5"
     good = load_or_encode(store, Reader(), "v1", path, CPU).mu.copy()
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"latents\.h5 is damaged"):
-        load_latents(path)
-    np.testing.assert_array_equal(load_or_encode(store, Reader(), "v1", path, CPU).mu, good)
-    assert "latents.h5 is damaged" in capsys.readouterr().err
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(good[3].tobytes())] ^= 1  # HDF5 would read it as another value
+    for broken in (whole[:-500], bytes(flipped), b""):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"latents\.h5 is damaged"):
+            load_latents(path)
+        np.testing.assert_array_equal(load_or_encode(store, Reader(), "v1", path, CPU).mu, good)
+        assert "latents.h5 is damaged" in capsys.readouterr().err
+        assert path.read_bytes() == whole
 
 
 def test_frames_of_another_size_are_refused(tmp_path: Path):
