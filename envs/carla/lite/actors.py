@@ -14,6 +14,7 @@ from envs.carla.lite.collisions import Body
 from envs.carla.lite.lights import TrafficLights
 from envs.carla.lite.pose import Pose
 from envs.carla.lite.signals import Signal
+from envs.carla.lite.vehicle import Field
 from envs.carla.lite.vehicle_spec import VehicleSpec
 from envs.carla.lite.vehicle_state import Control, VehicleState, angular_velocity
 
@@ -160,6 +161,14 @@ class Walker(Actor):
         length = math.hypot(*self.direction[:2])
         scale = self.speed_mps / length if length > 0 else 0.0
         return self.direction[0] * scale, self.direction[1] * scale
+
+    def walk(self, dt: float, height: Field) -> None:
+        """Go on for a moment, on the ground."""
+        assert self.body is not None
+        state, (vx, vy) = self.body.state, self.velocity()
+        state.x += vx * dt
+        state.y += vy * dt
+        state.z = height(state.x, state.y)
 
     def follow_body(self) -> None:
         """It can be pushed along the ground."""

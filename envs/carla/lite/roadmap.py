@@ -44,13 +44,13 @@ class RoadMap:
             *scenery.lights(self.signals),
             *scenery.place(self.lanes, self.ground, seed),
         ]
-        self._heights = Heights(self.lanes, self.bounds)
-        self.is_flat: bool = self._heights.is_flat
+        self.heights = Heights(self.lanes, self.bounds)
+        self.is_flat: bool = self.heights.is_flat
         """whether `height_at` is 0 everywhere"""
 
     def height_at(self, x: ArrayLike, y: ArrayLike) -> NDArray:
         """Elevation of the nearest road at places, m."""
-        return self._heights.at(x, y)
+        return self.heights.at(x, y)
 
 
 def parse(xodr: str, name: str = "OpenDriveMap", seed: int = 0) -> RoadMap:

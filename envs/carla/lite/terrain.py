@@ -30,4 +30,4 @@ def height_of(roadmap: RoadMap) -> Field:
     """Elevation, m."""
     if roadmap.is_flat:
         return flat
-    return lambda x, y: float(roadmap.height_at(x, y))
+    return roadmap.heights.at_point

@@ -148,11 +148,9 @@ class World:
         self.crossings.step(delta_s)
         for each in self.vehicles:
             each.at_light = self.crossings.light_at(each)
-        for (
-            actor
-        ) in self.actors.values():  # in the order of spawning: parents before what is attached to them
+        for actor in self.actors.values():  # in the order of spawning: parents come first
             if actor.parent is not None:
-                actor.pose = actors.attach(actor.parent.pose, actor.mount)
+                actor.move(actors.attach(actor.parent.pose, actor.mount))
 
     def state(self, map_changed: bool) -> bytes:
         """The world state as a stream message."""
@@ -179,19 +177,19 @@ class World:
 
     def _drive(self, dt: float, count: int) -> None:
         """The physics of one step: so many substeps of `dt`."""
-        walkers = [actor for actor in self.actors.values() if isinstance(actor, Walker)]
+        walkers = [
+            actor for actor in self.actors.values() if isinstance(actor, Walker) and actor.parent is None
+        ]
         for each in self.vehicles:
             if each.target is not None:
                 each.control = each.pilot.control(each.target, each.state, each.spec, dt * count)
         felt: dict[tuple[int, int, int], collisions.Contact] = {}  # the first touch of each pair, the hardest
         for _ in range(count):
             for each in self.vehicles:
-                self._drive_one(each, dt)
+                if each.parent is None:
+                    self._drive_one(each, dt)
             for walker in walkers:
-                assert walker.body is not None
-                vx, vy = walker.velocity()
-                walker.body.state.x += vx * dt
-                walker.body.state.y += vy * dt
+                walker.walk(dt, self._height)
             bodies = self._bodies()
             for contact in collisions.resolve(bodies, self._touching(bodies), dt):
                 felt.setdefault((contact.actor_id, contact.other_id, contact.prop), contact)
@@ -201,11 +199,13 @@ class World:
                 actor.follow_body()
 
     def _drive_one(self, car: Vehicle, dt: float) -> None:
-        try:
-            vehicle.step(car.state, car.spec, car.control, dt, self._grip, self._height)
-            is_sane = _is_sane(car.state)
-        except (ArithmeticError, ValueError):
-            is_sane = False
+        is_sane = _is_sane(car.state)  # what clients push with is only known to be finite
+        if is_sane:
+            try:
+                vehicle.step(car.state, car.spec, car.control, dt, self._grip, self._height)
+                is_sane = _is_sane(car.state)
+            except (ArithmeticError, ValueError, LookupError):
+                is_sane = False
         if not is_sane:
             print(f"vehicle {car.id} left all bounds and was stopped", file=sys.stderr, flush=True)
             car.stop_at(car.pose)
@@ -237,4 +237,4 @@ def _is_sane(s: VehicleState) -> bool:
     """Whether a vehicle is in the world and moves as something can; a NaN does not."""
     is_near = -FAR_M < s.x < FAR_M and -FAR_M < s.y < FAR_M and -FAR_M < s.z < FAR_M
     is_slow = -FAST_MPS < s.vx < FAST_MPS and -FAST_MPS < s.vy < FAST_MPS and -FAST_MPS < s.vz < FAST_MPS
-    return is_near and is_slow and -FAST_MPS < s.yaw_rate < FAST_MPS
+    return is_near and is_slow and -FAST_MPS < s.yaw_rate < FAST_MPS and -FAR_M < s.yaw < FAR_M
