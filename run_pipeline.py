@@ -126,7 +126,7 @@ class PipelineConfig:
 
 CARLA: dict[str, Any] = {"env": "carla", "first_policy": "mixed", "action_repeat": 4, "seq_len": 375}
 PRESETS = {
-    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3),
+    "carracing": PipelineConfig(logs=Path("exp_dir/carracing"), rounds=3, validation_episodes=64),
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
         rollouts_per_round=60,
@@ -297,7 +297,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
-    free = {"rounds", "last_generations", "max_workers", "logs", "carla"}
+    free = {"rounds", "last_generations", "validation_episodes", "max_workers", "logs", "carla"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
