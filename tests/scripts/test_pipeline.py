@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
+from envs.specs import CarlaFlags
 from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, open_record, plan
 from utils.errors import UserError
 
@@ -36,6 +37,41 @@ def test_later_rounds_add_to_earlier_ones():
     generations = [flag(steps[f"round {n}: C in the real environment"], "--generations") for n in (1, 2, 3)]
     assert generations == ["10", "10", "200"]
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
+
+
+def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
+    config = replace(PRESETS["carla-quick"], carla="localhost:2000", carla_env=CarlaFlags(obs="birdview"))
+    steps = {step.name: step.command for step in plan(config)}
+    first = steps["round 1: collect"]
+    assert flag(first, "--env") == "carla"
+    assert flag(first, "--policy") == "mixed"
+    assert flag(first, "--obs") == "birdview"
+    assert "--map" not in first, "the env has a default of its own"
+    assert any("pursuit" in command for command in steps.values())
+    for name, command in steps.items():
+        is_on_server = command[0] in ("data/generation_script.py", "traincontroller.py", "test_controller.py")
+        assert ("--carla" in command) == is_on_server, name
+        assert "--renderer" not in command
+    racing = plan(PRESETS["quick"])
+    assert not any("--carla" in step.command or "pursuit" in step.command for step in racing)
+
+
+def test_flags_of_carla_are_refused_elsewhere():
+    with pytest.raises(UserError, match="--traffic is a flag for carla"):
+        PipelineConfig(carla_env=CarlaFlags(traffic=2))
+    with pytest.raises(UserError, match="--carla names CARLA's server"):
+        PipelineConfig(carla="localhost:2000")
+    with pytest.raises(UserError, match="there is no env 'karla'"):
+        PipelineConfig(env="karla")
+
+
+def test_a_run_begun_before_there_were_newer_settings_goes_on(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run")
+    record = open_record(config)
+    del record["config"]["first_policy"], record["config"]["carla_env"]
+    record["done"] = {"round 1: collect": {"seconds": 1.0, "command": ""}}
+    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
+    assert open_record(config)["done"]
 
 
 def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):

@@ -458,7 +458,9 @@ def test_a_pipeline_forgives_a_slip_before_anything_was_done_but_no_foreign_reco
     folder = root / "all"
     config = run_pipeline.PRESETS["tiny"]
     run_pipeline.open_record(run_pipeline.replace(config, logs=folder, seed=9))
-    assert run_pipeline.open_record(run_pipeline.replace(config, logs=folder))["config"]["seed"] == config.seed
+    assert (
+        run_pipeline.open_record(run_pipeline.replace(config, logs=folder))["config"]["seed"] == config.seed
+    )
     for text in ("{", "{}", "[1]", json.dumps({"config": {}, "done": {}})):
         (folder / "pipeline.json").write_text(text)
         assert str(folder / "pipeline.json") in refuse("pipeline")
