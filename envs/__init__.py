@@ -18,7 +18,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from envs.vector import SlotEnv
 
-_ROUTE: dict[str, Any] = {"task": "route", "map": "town"}
+_ROUTE: dict[str, Any] = {"task": "route", "map": "town", "stuck_s": 20.0}  # others may wait at a red light
 _TABLE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "CarRacing-v2": ("envs.carracing", "make_vec", {"lap_end": "truncate"}),
     "WorldModels/CarRacing-v3": ("envs.carracing", "make_vec", {"lap_end": "terminate"}),

@@ -11,12 +11,14 @@ from envs.carla.api import carla
 from envs.carla.config import DELTA_S, CarlaConfig
 from envs.carla.guide import Car, Guide
 from envs.carla.path import Place, wrap
-from envs.carla.sensors import Bumper, Camera, Lidar
+from envs.carla.sensors import Bumper, Camera, Lidar, Lost
 from envs.carla.world import World
 from utils import seeding
 
 SETTLING_TICKS = 4
 """the car comes to rest on its wheels before an episode begins"""
+FIRST_TRIES, FIRST_WAIT_S = 5, 1.0
+"""ticks on which the first picture is hoped for, and how long"""
 SIGHT_M = 40.0
 """how far ahead the guide looks for other cars"""
 APART_M = 15.0
@@ -84,7 +86,7 @@ class Drive:
             raw += terms
             reward += sum(tasks.weighted(terms, self._rules.weights))
             ending, self.state = tasks.ending(after, self._rules), after
-        self._look()
+        self._look(self._config.tick_timeout_s)
         return Outcome(reward, raw, ending)
 
     def guide(self) -> tuple[float, float, float]:
@@ -140,13 +142,21 @@ class Drive:
             self._lidar = Lidar(attach, DELTA_S, every_s)
 
     def _begin(self) -> None:
-        """The tick of the first frame."""
+        """The tick of the first frame. Sensors begin to listen in the background and may miss the first ticks."""
         self._velocity = (0.0, 0.0)
         self._place = Place(0, 0.0, 0.0, 0.0)
         self.free_m = np.zeros(0, np.float32)
-        self.state = tasks.DriveState()
-        self.state = self._tick(0.0)._replace(tick=0, progress_m=0.0, mark_m=0.0, mark_tick=0, impulse_ns=0.0)
-        self._look()
+        timeout_s = self._config.tick_timeout_s
+        for tries_left in reversed(range(FIRST_TRIES)):
+            self.state = tasks.DriveState()
+            reading = self._tick(0.0)
+            self.state = reading._replace(tick=0, progress_m=0.0, mark_m=0.0, mark_tick=0, impulse_ns=0.0)
+            try:
+                self._look(min(FIRST_WAIT_S, timeout_s) if tries_left else timeout_s)
+                return
+            except Lost:
+                if not tries_left:
+                    raise
 
     def _tick(self, steer: float) -> tasks.DriveState:
         """Advance the simulator; the state after that."""
@@ -171,17 +181,16 @@ class Drive:
         )
         return tasks.advance(self.state, place.s_m, reading)
 
-    def _look(self) -> None:
+    def _look(self, timeout_s: float) -> None:
         """The frame of this tick, and the lidar's turn."""
-        config = self._config
         if self._camera is not None:
-            self.image = self._camera.picture(self._frame, config.tick_timeout_s)
+            self.image = self._camera.picture(self._frame, timeout_s)
         elif self._texture is not None:
             others = [_boxed(other) for other in self._world.others]
             ego = birdview.Boxed(*self._pose, *self._half_m)
-            self.image = birdview.draw(self._texture, config.size, ego, others)
+            self.image = birdview.draw(self._texture, self._config.size, ego, others)
         if self._lidar is not None:
-            self.free_m = self._lidar.free_m(self._frame, config.tick_timeout_s)
+            self.free_m = self._lidar.free_m(self._frame, timeout_s)
 
     def _gap_m(self) -> float:
         """Distance along the path to the next car in our lane."""

@@ -4,13 +4,17 @@ A claim is a bound socket in Linux's abstract namespace. It needs no file, the s
 dies, and processes of other users see it too. The ports themselves are probed, because others use ports as well.
 """
 
+import itertools
+import os
 import socket
 from types import TracebackType
 
 from utils.errors import UserError
 
-FIRST, LAST, BLOCK = 20000, 29990, 10
+FIRST, NUM_BLOCKS, BLOCK = 20000, 1000, 10
 """Blocks begin at FIRST, FIRST + BLOCK, ...; below the ports that the system hands out by itself."""
+_TURN = itertools.count(os.getpid())
+"""Blocks are taken in turn: a client that still calls a lost server must not reach the one that took its place."""
 SERVER_PORTS = 3
 """A CARLA server at port N takes N, N + 1 (streams) and N + 2 (secondary servers)."""
 TRAFFIC_OFFSET = 5
@@ -50,7 +54,8 @@ class PortBlock:
     """
 
     def __init__(self) -> None:
-        for port in range(FIRST, LAST + 1, BLOCK):
+        for _ in range(NUM_BLOCKS):
+            port = FIRST + BLOCK * (next(_TURN) % NUM_BLOCKS)
             self._claim = Claim(f"ports/{port}")
             if not self._claim.is_held:
                 continue
@@ -59,7 +64,7 @@ class PortBlock:
                 return
             self._claim.release()
         raise UserError(
-            f"no block of {BLOCK} free ports between {FIRST} and {LAST + BLOCK - 1}; stop some servers."
+            f"no block of {BLOCK} free ports between {FIRST} and {FIRST + BLOCK * NUM_BLOCKS - 1}; stop some servers."
         )
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,7 +103,7 @@ class Camera:
         pixels = np.frombuffer(image.raw_data, np.uint8)
         if pixels.size != size * size * 4:
             raise Lost(f"the camera sent {pixels.size} bytes for a {size}x{size} picture")
-        return pixels.reshape(size, size, 4)[:, :, 2::-1].copy()
+        return cv2.cvtColor(pixels.reshape(size, size, 4), cv2.COLOR_BGRA2RGB)  # type: ignore[return-value]
 
 
 class Bumper:

@@ -1,6 +1,7 @@
 """One server, the world on it and the episode that runs there, in this process."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -57,6 +58,15 @@ class Sessions(Protocol):
         ...
 
 
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """Turn the client's error about an answer that did not come into `Lost`."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Lost(f"the CARLA server did not answer ({str(error).rstrip('.')})") from None
+
+
 class Session:
     """Episodes on one server; see `Sessions`.
 
@@ -85,18 +95,19 @@ class Session:
 
     def begin(self, seed: int) -> Seen:
         """See Sessions."""
+        self.launch()
+        assert self.server is not None
         if self.world is None:
-            self.launch()
-            assert self.server is not None
             self.server.wait(self._config.start_timeout_s)
-            self.world = World(self.server, self._config)
-        self._drive = Drive(self.world, self._config, seed, self._has_lidar)
+        with answered():
+            self.world = self.world or World(self.server, self._config)
+            self._drive = Drive(self.world, self._config, seed, self._has_lidar)
         return self._seen()
 
     def step(self, steer: float, gas: float, brake: float) -> tuple[Outcome, Seen]:
         """See Sessions."""
-        outcome = self.drive.step(steer, gas, brake)
-        return outcome, self._seen()
+        with answered():
+            return self.drive.step(steer, gas, brake), self._seen()
 
     def guide(self) -> tuple[float, float, float]:
         """See Sessions."""
@@ -107,7 +118,7 @@ class Session:
         if self.world is not None:
             self.world.hang_up()
             if isinstance(self._address, tuple):
-                with contextlib.suppress(Lost):
+                with contextlib.suppress(RuntimeError):
                     self.world.clear()
                     self.world.restore()
         self._forget()

@@ -14,8 +14,9 @@ How an episode ends:
 """
 
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from utils.errors import UserError, check
@@ -64,8 +65,7 @@ class DriveState(NamedTuple):
         return math.tanh(self.impulse_ns / CRASH_IMPULSE_NS)
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """What one unit of each term is worth. All but `progress` are small change beside it, on purpose."""
 
     progress: float = 1000.0
@@ -88,7 +88,8 @@ class Weights:
     """one where the episode ends because the car does not get on"""
 
 
-TERMS = tuple(field.name for field in fields(Weights))
+STANDARD = Weights()
+TERMS = Weights._fields
 """Names of the reward's terms, in the order of their arrays."""
 
 
@@ -106,7 +107,7 @@ class Rules:
     """so long without a new metre ends the episode"""
     off_road_m: float = 4.0
     """so far beyond the road's edge ends it too"""
-    weights: Weights = Weights()
+    weights: Weights = STANDARD
 
 
 class Ending(NamedTuple):
@@ -130,7 +131,7 @@ def weights_from(given: Mapping[str, float] | None) -> Weights:
         check(name in TERMS, f"the reward has no term {name!r}; it has {', '.join(TERMS)}.")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise UserError(f"the weight of {name} must be a finite number; got {value!r}.")
-    return replace(Weights(), **dict(given or {}))
+    return STANDARD._replace(**dict(given or {}))
 
 
 def raw_terms(before: DriveState, after: DriveState, rules: Rules) -> tuple[float, ...]:
@@ -152,7 +153,7 @@ def raw_terms(before: DriveState, after: DriveState, rules: Rules) -> tuple[floa
 
 def weighted(raw: tuple[float, ...], weights: Weights) -> tuple[float, ...]:
     """The terms times their weights; their sum is the reward."""
-    return tuple(value * getattr(weights, name) for name, value in zip(TERMS, raw))
+    return tuple(map(operator.mul, raw, weights))
 
 
 def ending(state: DriveState, rules: Rules) -> Ending:

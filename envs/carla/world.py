@@ -1,10 +1,9 @@
 """One simulated world: a client in synchronous mode, a map, our car and the traffic.
 
-Whatever the server does not answer in time raises `Lost`; whatever the user asked for and cannot have, a UserError.
+What the user asked for and cannot have raises a UserError; what the server does not answer in time raises the
+client's RuntimeError, in any method.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from envs.carla.api import carla
 from envs.carla.birdview import Texture, lanes_of
 from envs.carla.config import DELTA_S, CarlaConfig
 from envs.carla.lite import maps
-from envs.carla.sensors import Feed, Lost
+from envs.carla.sensors import Feed
 from envs.carla.server import Server
 from utils.errors import UserError, check
 
@@ -27,39 +26,27 @@ LIFT_M = 0.3
 """the car is put down from so high, because a simulator refuses a place where wheels touch the road"""
 
 
-@contextlib.contextmanager
-def answered(what: str) -> Iterator[None]:
-    """Turn the client's error about an answer that did not come into `Lost`."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise Lost(f"the CARLA server did not {what} ({str(error).rstrip('.')})") from None
-
-
 class World:
     """A world on a server that accepts connections.
 
     Raises:
         UserError: the server has another version.
-        Lost: it does not answer.
     """
 
     def __init__(self, server: Server, config: CarlaConfig) -> None:
         self._config, self._server = config, server
         self.client = carla.Client(server.host, server.port, THREADS)
         self.client.set_timeout(config.tick_timeout_s)
-        with answered("say its version"):
-            theirs, ours = self.client.get_server_version(), self.client.get_client_version()
+        theirs, ours = self.client.get_server_version(), self.client.get_client_version()
         check(
             _release(theirs) == _release(ours),
             f"the CARLA server at {server.host}:{server.port} is {theirs} but the carla package is {ours}; "
             "other versions do not understand each other, so install the server's or start another server.",
         )
         self.is_lite = server.is_lite
-        with answered("give its world"):
-            self._world = self.client.get_world()
-            self._before = self._world.get_settings()
-            self._world.apply_settings(self._settings())
+        self._world = self.client.get_world()
+        self._before = self._world.get_settings()
+        self._world.apply_settings(self._settings())
         self.others: list[Any] = []
         self._loaded: tuple[str, int] | None = None
         self._texture: Texture | None = None
@@ -72,7 +59,6 @@ class World:
 
         Raises:
             UserError: there is no such map, or it cannot be read.
-            Lost: the server does not load it.
         """
         wanted = (name, seed if name == "circuit" else 0)
         if wanted != self._loaded:
@@ -82,33 +68,28 @@ class World:
                 self._generate(OWN_MAPS[name](seed) if name in OWN_MAPS else read_opendrive(name))
             else:
                 self._load_town(name)
-            with answered("give its map"):
-                self.town = self._world.get_map()
-                self.starts = self.town.get_spawn_points()
+            self.town = self._world.get_map()
+            self.starts = self.town.get_spawn_points()
             self.client.set_timeout(self._config.tick_timeout_s)
             self._loaded = wanted
         check(self.starts, f"the map {name} has no spawn point.")
         self._world.set_weather(weather(self._config.weather))
-        with answered("reset its traffic lights"):
-            self._world.reset_all_traffic_lights()
+        self._world.reset_all_traffic_lights()
 
     def _generate(self, xodr: str) -> None:
         parameters = carla.OpendriveGenerationParameters(
             vertex_distance=2.0, max_road_length=50.0, wall_height=0.0, additional_width=0.6
         )
-        with answered("build the map"):
-            self._world = self.client.generate_opendrive_world(xodr, parameters, False)
+        self._world = self.client.generate_opendrive_world(xodr, parameters, False)
 
     def _load_town(self, name: str) -> None:
-        with answered("name its maps"):
-            there = [path.rsplit("/", 1)[-1] for path in self.client.get_available_maps()]
+        there = [path.rsplit("/", 1)[-1] for path in self.client.get_available_maps()]
         known = ", ".join([*OWN_MAPS, *sorted(there)])
         check(
             name.rsplit("/", 1)[-1] in there,
             f"the CARLA server has no map {name!r}; take FILE.xodr or one of {known}.",
         )
-        with answered("load the map"):
-            self._world = self.client.load_world(name, False)
+        self._world = self.client.load_world(name, False)
 
     def texture(self) -> Texture:
         """The map from above, painted once."""
@@ -121,14 +102,12 @@ class World:
 
         Raises:
             UserError: there is no such blueprint, or none of the places is free.
-            Lost: the server does not answer.
         """
         blueprint = self._blueprint(self._config.vehicle)
         if blueprint.has_attribute("role_name"):
             blueprint.set_attribute("role_name", "hero")
         for start in starts:
-            with answered("put the car down"):
-                car = self._world.try_spawn_actor(blueprint, lifted(start))
+            car = self._world.try_spawn_actor(blueprint, lifted(start))
             if car is not None:
                 self._actors.append(car)
                 return car
@@ -141,21 +120,18 @@ class World:
 
         Raises:
             UserError: there is no such blueprint.
-            Lost: the server does not answer.
         """
         blueprint = self._blueprint(blueprint_id)
         for key, value in attributes.items():
             blueprint.set_attribute(key, f"{value:g}" if isinstance(value, float) else str(value))
-        with answered(f"attach {blueprint_id}"):
-            sensor = self._world.spawn_actor(blueprint, pose, attach_to=car)
-            feed = Feed(sensor, blueprint_id)
+        sensor = self._world.spawn_actor(blueprint, pose, attach_to=car)
+        feed = Feed(sensor, blueprint_id)
         self._actors.append(sensor)
         self._feeds.append(feed)
         return feed
 
     def _blueprint(self, blueprint_id: str) -> Any:
-        with answered("list its blueprints"):
-            library = self._world.get_blueprint_library()
+        library = self._world.get_blueprint_library()
         try:
             return library.find(blueprint_id)
         except IndexError:
@@ -171,15 +147,13 @@ class World:
 
         Raises:
             UserError: there are too few free places.
-            Lost: the server does not answer.
         """
         wanted = self._config.traffic
         if not wanted:
             return
-        with answered("start the Traffic Manager"):
-            manager = self._traffic = self.client.get_trafficmanager(self._server.client_port + 5)
-            manager.set_synchronous_mode(True)
-            manager.set_random_device_seed(int(rng.integers(2**31)))
+        manager = self._traffic = self.client.get_trafficmanager(self._server.client_port + 5)
+        manager.set_synchronous_mode(True)
+        manager.set_random_device_seed(int(rng.integers(2**31)))
         library = self._world.get_blueprint_library().filter("vehicle.*")
         cars = sorted(
             (b for b in library if int(b.get_attribute("number_of_wheels")) == 4), key=lambda b: b.id
@@ -188,8 +162,7 @@ class World:
         for start in starts:
             if len(self.others) == wanted:
                 return
-            with answered("put a vehicle down"):
-                other: Any = self._world.try_spawn_actor(cars[int(rng.integers(len(cars)))], lifted(start))
+            other: Any = self._world.try_spawn_actor(cars[int(rng.integers(len(cars)))], lifted(start))
             if other is not None:
                 other.set_autopilot(True, manager.get_port())
                 self._actors.append(other)
@@ -200,25 +173,15 @@ class World:
             )
 
     def tick(self) -> int:
-        """Advance by DELTA_S; the frame's number.
-
-        Raises:
-            Lost: the server does not answer in time.
-        """
-        with answered("tick"):
-            return self._world.tick(self._config.tick_timeout_s)
+        """Advance by DELTA_S; the frame's number."""
+        return self._world.tick(self._config.tick_timeout_s)
 
     def clear(self) -> None:
-        """Take away what we put there.
-
-        Raises:
-            Lost: the server does not answer.
-        """
+        """Take away what we put there."""
         self.hang_up()
         actors, self._actors, self.others = self._actors, [], []
-        with answered("remove our vehicles"):
-            for actor in reversed(actors):
-                actor.destroy()
+        for actor in reversed(actors):
+            actor.destroy()
 
     def hang_up(self) -> None:
         """Stop listening to sensors and driving the traffic, which needs no answer of the server.
@@ -234,13 +197,8 @@ class World:
             self._loaded = None  # traffic starts the same only in a new world
 
     def restore(self) -> None:
-        """Give the server its settings back.
-
-        Raises:
-            Lost: it does not answer.
-        """
-        with answered("take its settings back"):
-            self._world.apply_settings(self._before)
+        """Give the server its settings back."""
+        self._world.apply_settings(self._before)
 
     def _settings(self) -> Any:
         settings = self._world.get_settings()

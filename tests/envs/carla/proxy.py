@@ -19,6 +19,7 @@ class Proxy:
         self.selector = selectors.DefaultSelector()
         self.state = "heal"
         self.peers: dict[socket.socket, socket.socket] = {}
+        # Their ends towards the server.
         self.streams: set[socket.socket] = set()
         self.deaf: set[socket.socket] = set()
         for i in (0, 1):
@@ -57,10 +58,10 @@ class Proxy:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.peers[one] = other
             self.selector.register(one, selectors.EVENT_READ)
-            if is_stream:
-                self.streams.add(one)
-            if is_stream and self.state == "deaf":
-                self.deaf.add(one)
+        if is_stream:
+            self.streams.add(far)
+            if self.state == "deaf":
+                self.deaf.add(far)
 
     def forward(self, one: socket.socket) -> None:
         try:
@@ -74,6 +75,7 @@ class Proxy:
                 self.peers[one].sendall(data)
 
     def is_silent(self, one: socket.socket) -> bool:
+        """Whether what comes from this end is dropped: only what streams send to the client is."""
         return one in self.streams and (self.state == "mute" or (self.state == "deaf" and one in self.deaf))
 
     def close(self, one: socket.socket) -> None:

@@ -223,12 +223,14 @@ def test_the_weather_changes_the_picture(shared: dict[str, CarlaVec]) -> None:
     assert pictures[1].mean() < pictures[0].mean() - 20
 
 
-@pytest.mark.parametrize("name", ["CarlaCircuit-v0", "CarlaRoute-v0"])
-def test_gymnasium_and_stable_baselines_find_nothing_wrong(name: str, shared: dict[str, CarlaVec]) -> None:
+@pytest.mark.parametrize(("name", "road"), [("CarlaCircuit-v0", "loop"), ("CarlaRoute-v0", "town")])
+def test_gymnasium_and_stable_baselines_find_nothing_wrong(
+    name: str, road: str, shared: dict[str, CarlaVec]
+) -> None:
     from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
     other(shared).close()
-    env = gymnasium.make(name, carla=CARLA, size=64, max_steps=60, render_mode="rgb_array")
+    env = gymnasium.make(name, carla=CARLA, map=road, size=64, max_steps=60, render_mode="rgb_array")
     assert isinstance(env.unwrapped, CarlaEnv)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", category=UserWarning)

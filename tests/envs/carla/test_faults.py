@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ pytest.importorskip("carla")
 
 from envs.carla.config import CarlaConfig
 from envs.carla.env import CarlaVec
+from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
 from tests.envs.carla.test_server import is_alive, wait_until_dead
@@ -85,20 +87,20 @@ def test_servers_lost_again_and_again_end_the_run_with_one_sentence(env: CarlaVe
     env.reset(seed=[0])
     pid = pid_of(env)
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"did not tick .*3 servers were lost, more than restarts=2"):
+    with pytest.raises(UserError, match=r"did not answer .*3 servers were lost, more than restarts=2"):
         env.step(FORWARD)
     assert not is_alive(pid)
 
 
-def test_a_slow_server_gives_the_same_episode(env: CarlaVec) -> None:
+def test_a_slow_server_gives_the_same_episode() -> None:
+    env = CarlaVec(1, CarlaConfig(carla="lite", size=16, map="loop"))
     first = episode(env, 3)
-    env.reset(seed=[4])
     pid, is_over = pid_of(env), threading.Event()
 
     def hinder() -> None:
         while not is_over.wait(0.02):
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.1)
+            time.sleep(0.05)
             os.kill(pid, signal.SIGCONT)
 
     thread = threading.Thread(target=hinder)
@@ -108,6 +110,7 @@ def test_a_slow_server_gives_the_same_episode(env: CarlaVec) -> None:
     finally:
         is_over.set()
         thread.join()
+        env.close()
 
 
 def test_one_lost_server_leaves_the_other_slots_driving() -> None:
@@ -153,6 +156,30 @@ def test_an_exception_in_the_program_leaves_no_server() -> None:
     )
     assert "ZeroDivisionError" in done.stderr
     wait_until_dead(int(done.stdout))
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("victim", ["server", "client"])
+def test_with_traffic_too_a_lost_server_costs_an_episode_and_no_more(victim: str) -> None:
+    """The client's Traffic Manager would end our process; it has one of its own."""
+    env = CarlaVec(1, CarlaConfig(carla="lite", size=16, map="loop", traffic=2, tick_timeout_s=1.0))
+    first = episode(env, 5)
+    session = env._slots[0].session
+    assert isinstance(session, RemoteSession)
+    assert session.process is not None
+    client = session.process.pid
+    (server,) = children(client)
+    os.kill(server if victim == "server" else client, signal.SIGKILL)
+    _, _, _, truncated, info = env.step(FORWARD)
+    assert (truncated.tolist(), info["server_restarted"].tolist()) == ([True], [True])
+    wait_until_dead(client, server)
+    assert episode(env, 5) == first
+    pids = [session.process.pid, *children(session.process.pid)]
+    env.close()
+    wait_until_dead(*pids)
 
 
 class Line:

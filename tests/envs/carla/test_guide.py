@@ -48,7 +48,9 @@ def test_the_profile_slows_before_bends_and_never_above_what_they_bear() -> None
     falls = (speeds**2 - ahead**2) / (2 * np.diff(path.s_m))
     assert falls.max() <= config.braking_mps2 * 1.001
     assert speed_profile(straight(), config) == pytest.approx(np.full(101, config.top_mps))
-    assert speed_profile(ring(20.0, 126), config) == pytest.approx(np.full(126, math.sqrt(80)), rel=0.01)
+    assert speed_profile(ring(20.0, 126), config) == pytest.approx(
+        np.full(126, math.sqrt(20 * config.lateral_mps2)), rel=0.01
+    )
 
 
 def test_it_stands_behind_a_car_and_steers_towards_the_road() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from envs.carla import server as server_module
 from envs.carla.config import CarlaConfig, config_from
-from envs.carla.ports import FIRST, Claim, PortBlock, is_free
+from envs.carla.ports import Claim, PortBlock, is_free
 from envs.carla.server import Attached, Started, simulator_command, start
 from utils.errors import UserError
 
@@ -60,20 +60,31 @@ def _group(path: Path) -> int:
     return -1 if fields[0] == "Z" else int(fields[2])
 
 
-def test_two_blocks_are_never_the_same_and_a_released_one_comes_again() -> None:
-    with PortBlock() as one, PortBlock() as two:
-        assert one.port != two.port
-        first = min(one.port, two.port)
-    with PortBlock() as again:
-        assert again.port <= first
+@pytest.fixture
+def first_of_two(monkeypatch: pytest.MonkeyPatch) -> int:
+    """There are but two blocks, which nobody else uses."""
+    first = 30000 + 20 * (os.getpid() % 100)
+    monkeypatch.setattr("envs.carla.ports.FIRST", first)
+    monkeypatch.setattr("envs.carla.ports.NUM_BLOCKS", 2)
+    return first
 
 
-def test_a_block_with_a_port_in_use_is_passed_over() -> None:
-    with PortBlock() as block:
-        port = block.port
-    with socket.create_server(("127.0.0.1", port + 1)), PortBlock() as other:
-        assert not is_free(port + 1)
-        assert other.port != port
+def test_two_blocks_are_never_the_same_and_a_released_one_comes_again_in_its_turn(first_of_two: int) -> None:
+    with PortBlock() as one:
+        with PortBlock() as two:
+            assert {one.port, two.port} == {first_of_two, first_of_two + 10}
+            with pytest.raises(UserError, match="no block of 10 free ports"):
+                PortBlock()
+        with PortBlock() as again:
+            assert again.port == two.port
+
+
+def test_a_block_with_a_port_in_use_is_passed_over(first_of_two: int) -> None:
+    with socket.create_server(("127.0.0.1", first_of_two + 1)):
+        assert not is_free(first_of_two + 1)
+        for _ in range(3):
+            with PortBlock() as block:
+                assert block.port == first_of_two + 10
 
 
 def test_a_claim_is_held_by_one_until_released() -> None:
@@ -83,12 +94,6 @@ def test_a_claim_is_held_by_one_until_released() -> None:
     three = Claim("test/a")
     assert three.is_held
     three.release()
-
-
-def test_no_free_block_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.carla.ports.LAST", FIRST - 1)
-    with pytest.raises(UserError, match="no block of 10 free ports"):
-        PortBlock()
 
 
 def test_a_started_server_is_ready_when_it_accepts_and_gone_after_stop() -> None:

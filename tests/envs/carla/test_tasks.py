@@ -126,7 +126,7 @@ def test_the_clock_of_standing_still_starts_anew_with_every_metre() -> None:
 
 def test_weights_can_be_replaced_one_by_one() -> None:
     assert weights_from(None) == Weights()
-    assert weights_from({"stuck": -3}) == replace(Weights(), stuck=-3)
+    assert weights_from({"stuck": -3}) == Weights(stuck=-3)
     for bad, words in [
         ({"style": 1.0}, "no term 'style'"),
         ({"speed": float("nan")}, "finite"),
