@@ -23,6 +23,8 @@ from envs.carla.lite.world import World
 ASYNC_DELTA_S = 0.05
 """Step of the world in asynchronous mode without a fixed one; also of synchronous mode without one."""
 SWEEP_S = 1.0
+QUIET_S = 0.05
+"""So long before a load is over nothing has been sent to anybody."""
 OPEN_DRIVE = "OpenDriveMap"
 """What the client calls the map that it has sent itself."""
 
@@ -58,6 +60,7 @@ class Host:
         self.rpc = Rpc(self, self._selector, rpc_socket, METHODS)
         self.streams = Streams(self._selector, stream_socket)
         self._sensors = Sensors(self.world)
+        self._last_sent = 0.0
         self._is_map_new = False
         self._quiet_until = 0.0, 0
         """Until this moment, or until so many subscribers to the world have come, time does not go on by itself."""
@@ -134,8 +137,10 @@ class Host:
         old = self.world
         self.world = World(new_map, self.seed, self.port + 1, old.episode + 1, old.frame + 1, old.next_id)
         self._sensors = Sensors(self.world, self._sensors.scene if new_map is old.roadmap else None)
-        # Told to new subscribers only, until the next tick: the client that loads a map drops its old stream at this
-        # very moment, and a message that comes in the while ends its process (a race in the client).
+        # The client that loads a map drops its old stream as soon as it has our answer, and a world state that it is
+        # still reading then ends its process. So the last one must be read by now, and the next one goes to new
+        # subscribers only, until the next tick.
+        time.sleep(max(self._last_sent + QUIET_S - time.monotonic(), 0.0))
         self.streams.newest_state = wire.frame(self.world.state(True))
         self._is_map_new = True
         self._quiet_until = time.monotonic() + PATIENCE_S, self.streams.num_welcomed
@@ -154,3 +159,4 @@ class Host:
 
     def _publish(self, stream_id: int, message: bytes) -> None:
         self.streams.publish(stream_id, message)
+        self._last_sent = time.monotonic()

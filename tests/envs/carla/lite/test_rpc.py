@@ -8,6 +8,8 @@ import pytest
 
 from tests.envs.carla.lite.server_process import LiteServer, RawClient, RawStream, packed
 
+SPECTATOR = "the spectator's id"
+
 
 @pytest.fixture
 def raw(lite):
@@ -57,9 +59,9 @@ def test_what_is_not_supported_is_named(raw, method):
         ("get_sensor_token", ("1",), "a whole number"),
         ("destroy_actor", (2**32,), "from 0 to"),
         ("apply_control_to_vehicle", (999_999, [0, 0, 0, False, False, False, 0]), "no actor 999999"),
-        ("apply_control_to_vehicle", (1, [0, 0, 0, False, False, False, 0]), "not a vehicle"),
-        ("apply_control_to_vehicle", (1, [float("nan"), 0, 0, False, False, False, 0]), "finite"),
-        ("set_actor_transform", (1, [[1e9, 0, 0], [0, 0, 0]]), "within"),
+        ("apply_control_to_vehicle", (SPECTATOR, [0, 0, 0, False, False, False, 0]), "not a vehicle"),
+        ("apply_control_to_vehicle", (SPECTATOR, [float("nan"), 0, 0, False, False, False, 0]), "finite"),
+        ("set_actor_transform", (SPECTATOR, [[1e9, 0, 0], [0, 0, 0]]), "within"),
         ("spawn_actor", ([0, "vehicle.of.dreams", []], [[0, 0, 0], [0, 0, 0]]), "no blueprint"),
         ("spawn_actor", ([0, "spectator", []], [[0, 0, 0], [0, 0, 0]]), "cannot be spawned"),
         ("load_new_episode", ("Town99", False, 65535), "no map 'Town99' here"),
@@ -73,6 +75,8 @@ def test_what_is_not_supported_is_named(raw, method):
     ],
 )
 def test_wrong_arguments_get_an_error_that_names_the_method(raw, method, arguments, message):
+    spectator = raw.call("get_spectator")[0]
+    arguments = [spectator if argument == SPECTATOR else argument for argument in arguments]
     with pytest.raises(RuntimeError, match=f"{method}: .*{message}"):
         raw.call(method, *arguments)
 
