@@ -21,8 +21,9 @@ class ParsedError(Exception):
 
 
 def command_lines() -> list[list[str]]:
-    """The commands of the README's bash blocks, cut into words."""
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL)
+    """The commands of the bash blocks of README and docs/carla.md, cut into words."""
+    text = "\n".join(path.read_text() for path in (README, ROOT / "docs" / "carla.md"))
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     commands = [part for line in lines for part in shlex.split(line, comments=True) and line.split("&&")]
     return [shlex.split(command, comments=True) for command in commands]
