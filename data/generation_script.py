@@ -106,7 +106,7 @@ def env_spec(config: GenerationConfig) -> dict[str, Any]:
     """The env as datasets describe it."""
     spec = specs.make_spec(config.env, config.size, config.action_repeat, config.carracing, config.carla_env)
     if specs.kind(config.env) == "dream":
-        return {"name": config.env, "options": {"logs": str(config.logs)}}
+        return {"name": config.env, "options": {"logs": str(config.logs.resolve())}}
     return spec
 
 

@@ -19,6 +19,7 @@ from models.controller import LinearController
 from tests.data.recorded import ENV, digest, record
 from tests.envs.counting import length_of, time_of
 from tests.envs.tiny import HIGH, LOW, tiny_world_model
+from tests.scripts.tiny_run import make_run
 from utils.checkpoint import save_checkpoint
 from utils.errors import UserError
 
@@ -98,6 +99,19 @@ def test_killed_at_any_moment_the_same_command_goes_on(tmp_path: Path):
     assert list(after) == list(range(target))
     assert {i: after[i] for i in before} == before
     assert not left.exists()
+
+
+def test_a_dataset_of_a_dream_names_its_run_wherever_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--rollouts", "2", "--threads", "1", "--seq-len", "3", "--size", "16"]
+    generation_script.main(["--env", "dream", "--logs", "run", "--rootdir", "d", *flags])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    spec = EpisodeStore(tmp_path / "d").env_spec
+    assert envs.make_from(spec, 1).single_observation_space.shape == (16, 16, 3)
 
 
 def test_a_deleted_shard_is_made_again(tmp_path: Path):
