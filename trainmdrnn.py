@@ -14,7 +14,7 @@ import torch
 import envs
 from data.episodes import EpisodeStore
 from data.latents import LatentStore, check_frames, load_or_encode
-from data.memory_quality import dream_rows, evaluate
+from data.memory_quality import dream_rows, evaluate, in_words
 from data.sequences import SequenceSet
 from data.start_states import draw_starts
 from data.trained import check_same_env, open_dataset
@@ -280,12 +280,8 @@ def report(run: RunDir, held_out: SequenceSet) -> None:
     assert isinstance(model, MDNRNN)
     model.to(held_out.device)
     scores = evaluate(model, (held_out.ordered_batch(i) for i in range(held_out.num_batches())))
-    write_json(run.path / "quality.json", scores)
-    print(
-        f"{run.best}: NLL {scores['nll']:.3f} nats a latent, reward R2 {scores['reward_r2']:.2f} a step and "
-        f"{scores['reward_r2_10']:.2f} over ten, termination precision {scores['termination_precision']:.2f}, recall "
-        f"{scores['termination_recall']:.2f} of {scores['terminations']:.0f}"
-    )
+    write_json(run.path / "quality.json", {**scores, "in_words": in_words(scores)})
+    print(f"{run.best}: {in_words(scores)}")
 
 
 if __name__ == "__main__":

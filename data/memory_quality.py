@@ -46,7 +46,8 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
 
     Returns:
         "loss" (lower is better) and its terms, "reward_r2" of single steps, "reward_r2_10" of sums over ten steps,
-        "termination_precision" and "termination_recall" at probability one half, and "terminations", their number.
+        the number of "terminations" there and of "terminations_foretold" at probability one half, and what these have
+        in common as "termination_precision" and "termination_recall", each left out where it would be 0 / 0.
     """
     sums: dict[str, float] = {"nll": 0.0, "reward": 0.0, "termination": 0.0}
     num_steps = 0
@@ -63,15 +64,33 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
         said, there = (prediction.termination_logit > 0) & mask, batch.terminated & mask
         counts += [float(flag.sum()) for flag in (said & there, said, there)]
     terms = {name: value / max(1, num_steps) for name, value in sums.items()}
+    hits, foretold, there = counts.tolist()
+    shares = {"termination_precision": (hits, foretold), "termination_recall": (hits, there)}
     return {
         "loss": model.weigh(terms),
         **terms,
         "reward_r2": single.value(),
         "reward_r2_10": spans.value(),
-        "termination_precision": counts[0] / max(1.0, counts[1]),
-        "termination_recall": counts[0] / max(1.0, counts[2]),
-        "terminations": counts[2],
+        "terminations": there,
+        "terminations_foretold": foretold,
+        **{name: part / whole for name, (part, whole) in shares.items() if whole},
     }
+
+
+def in_words(scores: dict[str, float]) -> str:
+    """One sentence about what `evaluate` found."""
+    there, foretold = scores["terminations"], scores["terminations_foretold"]
+    if there:
+        ends = f"{scores['termination_recall']:.0%} of {there:.0f} terminations foretold"
+        ends += (
+            f", {scores['termination_precision']:.0%} of {foretold:.0f} forecasts right" if foretold else ""
+        )
+    else:
+        ends = f"terminations not judged, for no held-out episode has one ({foretold:.0f} false alarms)"
+    return (
+        f"NLL {scores['nll']:.3f} nats a latent, reward R2 {scores['reward_r2']:.2f} a step and "
+        f"{scores['reward_r2_10']:.2f} over ten, {ends}"
+    )
 
 
 def span_sums(reward: Tensor, mask: Tensor) -> Tensor:

@@ -143,6 +143,9 @@ def _pipeline(page: Page, root: Path) -> None:
 
 def _stage(page: Page, folder: Path, title: str, plots: Sequence[Plot]) -> None:
     page.heading(title)
+    quality = read_json(folder / "quality.json") if (folder / "quality.json").exists() else {}
+    if "in_words" in quality:
+        page.text(f"On held-out data: {quality['in_words']}.")
     rows = read_metrics(folder / "metrics.jsonl")
     figures = []
     for plot in plots:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.memory_quality import RSquared, dream_rows, evaluate, open_loop, span_sums
+from data.memory_quality import RSquared, dream_rows, evaluate, in_words, open_loop, span_sums
 from models.mdnrnn import MDNRNN, MDNRNNConfig
 from tests.envs.tiny import tiny_world_model
 
@@ -72,7 +72,22 @@ def test_a_perfect_prophet_of_rewards_and_ends_scores_one(monkeypatch: pytest.Mo
     scores = evaluate(model, [batch])
     for name in ("reward_r2", "reward_r2_10", "termination_precision", "termination_recall"):
         assert scores[name] == pytest.approx(1.0)
-    assert scores["terminations"] == batch.terminated.sum().item()
+    assert scores["terminations"] == scores["terminations_foretold"] == batch.terminated.sum().item()
+    count = int(batch.terminated.sum())
+    assert f"100% of {count} terminations foretold, 100% of {count} forecasts right" in in_words(scores)
+
+
+def test_where_nothing_ends_no_share_of_ends_is_claimed(monkeypatch: pytest.MonkeyPatch):
+    model, batch = a_model(), some_windows()
+    endless = batch._replace(terminated=torch.zeros_like(batch.terminated))
+    prediction = model(batch.z[:, :-1], batch.action)[0]
+    for logit, foretold in ((-10.0, 0), (10.0, int(batch.mask.sum()))):
+        told = prediction._replace(termination_logit=torch.full_like(batch.reward, logit))
+        monkeypatch.setattr(model, "forward", lambda z, action, told=told: (told, None))
+        scores = evaluate(model, [endless])
+        assert "termination_recall" not in scores
+        assert scores.get("termination_precision") == (0.0 if foretold else None)
+        assert f"not judged, for no held-out episode has one ({foretold} false alarms)" in in_words(scores)
 
 
 def test_the_open_loop_starts_on_the_last_frame_watched_and_repeats_with_its_seed():

@@ -34,6 +34,9 @@ def test_the_report_shows_what_is_there_and_nothing_else(tmp_path: Path):
         "two plots and one picture; what the page plots itself is not repeated"
     )
     assert "M: the MDN-RNN" not in page
+    (tmp_path / "mdrnn").mkdir()
+    (tmp_path / "mdrnn" / "quality.json").write_text(json.dumps({"nll": 1.0, "in_words": "NLL 1.000"}))
+    assert "On held-out data: NLL 1.000." in write_report(tmp_path).read_text()
     assert "plain VAE" not in page
     assert "http" not in page, "nothing is fetched"
 
