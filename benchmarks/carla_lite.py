@@ -27,10 +27,11 @@ SPEED_MPS = 7.0
 
 
 @contextmanager
-def connected() -> Iterator[Any]:
-    """A client of a fresh lite server; both on the last core that we may use."""
-    carla = importlib.import_module("carla")
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+def connected() -> Iterator[tuple[Any, int]]:
+    """A client of a fresh lite server and the server's process; both on the last core that we may use."""
+    carla = importlib.import_module("envs.carla.api").carla
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
     with PortBlock() as block:
         flags = ["--port", str(block.port), "--parent", str(os.getpid())]
         server = subprocess.Popen(
@@ -45,6 +46,7 @@ def connected() -> Iterator[Any]:
         finally:
             server.kill()
             server.communicate()
+            os.sched_setaffinity(0, cores)
 
 
 class Driver:
@@ -56,7 +58,7 @@ class Driver:
     """
 
     def __init__(self, client: Any, size: int) -> None:
-        self._carla = carla = importlib.import_module("carla")
+        self._carla = carla = importlib.import_module("envs.carla.api").carla
         self._world = world = client.get_world()
         settings = world.get_settings()
         settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.05
