@@ -1,13 +1,16 @@
 """CarRacing: steps per second of one core, ours beside gymnasium's and, where it is installed, EnvPool's.
 
-All play the same whole episodes (tracks, actions), resets included, in turns in one process.
+All play the same whole episodes (tracks, actions), resets included, in turns in one process; EnvPool alone, whose
+reset takes no seed, drives tracks of its own.
+
+    python -m benchmarks.carracing [--json]
 """
 
-import argparse
 import importlib
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,6 +23,14 @@ from utils import cli
 
 SEEDS = (0, 1, 2)
 """Tracks, one a run in turn."""
+
+
+@dataclass(frozen=True)
+class CarRacingBenchmark(timing.BenchConfig):
+    """What is measured."""
+
+    steps: int = 1000
+    """steps of an episode"""
 
 
 def actions_of(seed: int, steps: int) -> np.ndarray:
@@ -47,17 +58,19 @@ def playing(env: Any, steps: int, batch: bool) -> timing.Work:
 
 
 def envpool_work(steps: int) -> timing.Work | None:
-    """EnvPool's CarRacing-v3 in one thread, or None where it is not installed or does not start."""
+    """EnvPool's CarRacing-v3 in one thread, or None where it is not installed."""
     try:
         envpool = importlib.import_module("envpool")
     except ImportError:
         return None
-    env = envpool.make_gymnasium("CarRacing-v3", num_envs=1, num_threads=1, seed=0)
+    env = envpool.make_gymnasium("CarRacing-v3", num_envs=1, num_threads=1, seed=0, max_episode_steps=steps)
 
     def play() -> int:
         env.reset()
-        for action in actions_of(0, steps):
-            env.step(action[None])
+        for t, action in enumerate(actions_of(0, steps)):
+            _, _, terminated, truncated, _ = env.step(action[None])
+            if terminated[0] or truncated[0]:
+                return t + 1
         return steps
 
     return play
@@ -80,17 +93,13 @@ def measure(steps: int, runs: int) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.carracing", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each, of which the median counts")
-    parser.add_argument("--steps", type=int, default=1000, help="steps of an episode")
-    args = parser.parse_args(argv)
+    config = cli.parse(CarRacingBenchmark, argv, prog="python -m benchmarks.carracing", description=__doc__)
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     cv2.setNumThreads(1)
-    rates = measure(args.steps, args.runs)
+    rates = measure(config.steps, config.runs)
     peer = rates.pop("gymnasium CarRacing-v3, 96x96")
     rows = [timing.row(name, ours, peer) for name, ours in rates.items()]
-    timing.report(rows, args.json, peer="gymnasium CarRacing-v3", python=platform.python_version())
+    timing.report(rows, config.json, peer="gymnasium CarRacing-v3", python=platform.python_version())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The peer, in the same run, is the classic pattern: one gymnasium CarRacing-v3, i
 and an LSTM one frame at a time. Weights are untrained: only the speed is measured.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 import envs
-from benchmarks.timing import Work, compare, report, row
+from benchmarks.timing import BenchConfig, Work, compare, report, row
 from envs.latent import LatentEnv
 from envs.rollout import evaluate
 from models.controller import LinearController
@@ -30,7 +31,7 @@ Z, A, D, K = 32, 3, 256, 5
 
 
 @dataclass(frozen=True)
-class ClosedLoopBenchConfig:
+class ClosedLoopBenchConfig(BenchConfig):
     """What is measured."""
 
     slots: int = 32
@@ -40,9 +41,6 @@ class ClosedLoopBenchConfig:
     peer_steps: int = 100
     """frames of the classic loop in a run"""
     runs: int = 3
-    """runs of each, in turns; medians count"""
-    json: bool = False
-    """print one JSON object"""
 
 
 def ours(config: ClosedLoopBenchConfig) -> Work:
@@ -85,9 +83,11 @@ class ClassicLoop:
         return steps
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    config = cli.parse(ClosedLoopBenchConfig, prog="benchmarks.closed_loop", description=__doc__)
+    config = cli.parse(
+        ClosedLoopBenchConfig, argv, prog="python -m benchmarks.closed_loop", description=__doc__
+    )
     torch.manual_seed(0)
     cv2.setNumThreads(1)
     classic = ClassicLoop()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import envs
-from benchmarks.timing import compare_all, report, row
+from benchmarks.timing import BenchConfig, compare_all, report, row
 from data.collect import SLICE, Collector, CollectorMaker, Slice
 from data.episodes import EpisodeStore
 from data.policies import NoiseConfig
@@ -25,27 +25,23 @@ PAPER_EPISODES = 10_000
 
 
 @dataclass(frozen=True)
-class DataBenchmark:
+class DataBenchmark(BenchConfig):
     """Recording against raw stepping, on one core."""
 
     steps: int = 300
     """steps an episode"""
-    runs: int = 5
-    """measured runs of each; medians are reported"""
-    json: bool = False
-    """print one JSON object"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    config = cli.parse(DataBenchmark, argv, description=__doc__)
+    config = cli.parse(DataBenchmark, argv, prog="python -m benchmarks.data", description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         _measure(config, Path(folder))
 
 
 def _measure(config: DataBenchmark, rootdir: Path) -> None:
     header = DatasetHeader(SPEC, (64, 64, 3), 3, 0, config.steps)
-    collector = Collector(CollectorMaker(rootdir, header, rootdir, NoiseConfig(), "cpu"))
+    collector = Collector(CollectorMaker(rootdir, header, rootdir, NoiseConfig(), "cpu", SPEC))
     task = Slice(tuple(range(SLICE)), ("brown",) * SLICE)
 
     def record() -> int:

@@ -6,14 +6,14 @@ Peers, in the same run: the classic dream env (one dream, the 2018 decoder run a
 without decoding. Weights are untrained: only the speed is measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import Work, compare_all, report, row
+from benchmarks.timing import BenchConfig, Work, compare_all, report, row
 from envs.dream import DreamConfig, DreamEnv
 from envs.rollout import evaluate
 from envs.starts import StartStates
@@ -29,17 +29,13 @@ Z, A, D, K = 32, 3, 256, 5
 
 
 @dataclass(frozen=True)
-class DreamBenchConfig:
+class DreamBenchConfig(BenchConfig):
     """What is measured."""
 
     dreams: int = 1024
     """dreams side by side"""
     steps: int = 64
     """steps of each dream in a run"""
-    runs: int = 5
-    """runs of each, in turns; medians count"""
-    json: bool = False
-    """print one JSON object"""
 
 
 class ClassicDream:
@@ -99,9 +95,9 @@ def gemm_floor(config: DreamBenchConfig) -> Callable[[], int]:
     return work
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    config = cli.parse(DreamBenchConfig, prog="benchmarks.dream", description=__doc__)
+    config = cli.parse(DreamBenchConfig, argv, prog="python -m benchmarks.dream", description=__doc__)
     torch.manual_seed(0)
     classic, bare = ClassicDream(decode=True), ClassicDream(decode=False)
     with num_threads(1):

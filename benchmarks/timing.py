@@ -4,10 +4,27 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
+
+from utils.errors import check_positive
 
 Work = Callable[[], int]
 """Does some work and returns how many units (steps, frames) it did."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What every benchmark can be told; the numbers that one adds must be positive too."""
+
+    runs: int = 5
+    """runs of each, in turns; medians count"""
+    json: bool = False
+    """print one JSON object"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        check_positive(self, *(field.name for field in fields(self) if field.type is not bool))
 
 
 def rate(work: Work) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Work, compare_all, report, row
+from benchmarks.timing import BenchConfig, Work, compare_all, report, row
 from models.nvae import NVAE, NVAEConfig
 from models.vae import VAE, VAEConfig
 from models.vision import VisionModel
@@ -24,19 +24,16 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class VisionBenchmark:
+class VisionBenchmark(BenchConfig):
     """What to measure."""
 
     runs: int = 7
-    """interleaved runs of each; medians count"""
     frames: int = 320
     """frames a run"""
-    json: bool = False
-    """print one JSON object"""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check(self.runs >= 1, f"--runs must be at least 1; got {self.runs}.")
+        super().__post_init__()
         check(self.frames >= BATCH, f"--frames must be at least {BATCH}; got {self.frames}.")
 
 
