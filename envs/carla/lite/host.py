@@ -36,7 +36,7 @@ class Host:
         host: address to listen on.
         port: of the RPC; the streams have the next one.
         map_name: as `maps.load_map` takes it.
-        seed: of the seeded maps and of the sensors' noise.
+        seed: of the seeded maps, and of what stands beside the road.
 
     Raises:
         UserError: there is no such map.
@@ -49,7 +49,7 @@ class Host:
         self.managers: dict[int, tuple[str, Session]] = {}
         """Traffic Managers by port: address and the client that runs it."""
         self._sent_map: RoadMap | None = None
-        self.world = World(maps.load_map(map_name, seed), seed, port + 1)
+        self.world = World(maps.load_map(map_name, seed), port + 1)
         self._selector = selectors.DefaultSelector()
         rpc_socket = listen(host, port)
         try:
@@ -135,7 +135,7 @@ class Host:
         if reset_settings:
             self.settings = Settings()
         old = self.world
-        self.world = World(new_map, self.seed, self.port + 1, old.episode + 1, old.frame + 1, old.next_id)
+        self.world = World(new_map, self.port + 1, old.episode + 1, old.frame + 1, old.next_id)
         self._sensors = Sensors(self.world, self._sensors.scene if new_map is old.roadmap else None)
         # The client that loads a map drops its old stream as soon as it has our answer, and a world state that it is
         # still reading then ends its process. So the last one must be read by now, and the next one goes to new

@@ -32,7 +32,6 @@ class World:
 
     Args:
         roadmap: the map.
-        seed: of the sensors' noise.
         stream_port: where the sensors' streams are.
         episode: its number; clients notice a new world by it.
         frame: the number of its first frame.
@@ -42,13 +41,12 @@ class World:
     def __init__(
         self,
         roadmap: RoadMap,
-        seed: int,
         stream_port: int,
         episode: int = 1,
         frame: int = 1,
         next_id: int = 1,
     ) -> None:
-        self.roadmap, self.seed, self._stream_port = roadmap, seed, stream_port
+        self.roadmap, self._stream_port = roadmap, stream_port
         self.episode, self.frame, self.next_id = episode, frame, next_id
         self.time_s = self.delta_s = 0.0
         self.weather = Weather()

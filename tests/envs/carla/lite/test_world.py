@@ -26,7 +26,7 @@ def loop():
 
 @pytest.fixture
 def here(loop):
-    return world.World(loop, 0, 2001)
+    return world.World(loop, 2001)
 
 
 def place(of, index=0):
@@ -41,7 +41,7 @@ def steps(of, count):
 
 def test_a_car_follows_the_hill():
     text = document(geometry("<line/>", 200), 200, elevation='<elevation s="0" a="3" b="0.1" c="0" d="0"/>')
-    hill = world.World(roadmap.parse(text), 0, 2001)
+    hill = world.World(roadmap.parse(text), 2001)
     car = hill.spawn(MODEL3, place(hill))
     assert isinstance(car, Vehicle)
     car.control.throttle = 0.6
