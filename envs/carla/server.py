@@ -1,8 +1,8 @@
 """Servers: one that runs already, the simulator started from CARLA_ROOT, or our lite server, the default.
 
 What we start runs in a process group of its own, writes to a file without a name, and is killed as a group: by
-`stop`, when the object goes, when Python ends. If Python itself is killed, the lite server notices (`--parent`), and
-the simulator's launcher does (its standard input closes).
+`stop`, when the object goes, when Python ends. If Python itself is killed, the group's leader notices, even if the
+server is frozen: its standard input closes.
 """
 
 import contextlib
@@ -40,6 +40,8 @@ class Attached:
 
     is_lite = False
     """whether it is known to be ours; a running one could be either"""
+    is_running = True
+    """as far as we know"""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -97,24 +99,24 @@ class Started:
         """First port of a block that only we use."""
         return self.port
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there, be it frozen."""
+        return self.process.poll() is None
+
     def _launch(self) -> None:
         self._tries += 1
         ports = PortBlock()
         self.port = ports.port
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
-        command = self._command(self.port)
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=self._said,
-                stderr=subprocess.STDOUT,
-                cwd=Path(__file__).parents[2],  # where `python -m envs.carla.lite` finds itself
-                start_new_session=True,
-            )
-        except OSError as error:
-            ports.release()
-            raise UserError(f"{command[0]} cannot be started ({error.strerror}).") from None
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", LEASH, "sh", *self._command(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            cwd=Path(__file__).parents[2],  # where `python -m envs.carla.lite` finds itself
+            start_new_session=True,
+        )
         self.stop = weakref.finalize(self, _end, self.process, ports, self._said)
 
     def wait(self, timeout_s: float) -> None:
@@ -170,13 +172,13 @@ def start(address: str | tuple[str, int] | None) -> Server:
 
 def lite_command(port: int) -> list[str]:
     """Command line of our lite server."""
-    return [sys.executable, "-m", "envs.carla.lite", "--port", str(port), "--parent", str(os.getpid())]
+    return [sys.executable, "-m", "envs.carla.lite", "--port", str(port)]
 
 
 def simulator_command(launcher: Path, port: int) -> list[str]:
-    """Command line of the simulator, on a leash."""
+    """Command line of the simulator."""
     flags = ["-RenderOffScreen", "-quality-level=Low", f"-carla-rpc-port={port}", "-nosound"]
-    return ["/bin/sh", "-c", LEASH, "sh", str(launcher), *flags]
+    return [str(launcher), *flags]
 
 
 def _end(process: "subprocess.Popen[bytes]", ports: PortBlock, said: IO[bytes]) -> None:

@@ -1,6 +1,8 @@
 """One server, the world on it and the episode that runs there, in this process."""
 
+import atexit
 import contextlib
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -67,6 +69,12 @@ def answered() -> Iterator[None]:
         raise Lost(f"the CARLA server did not answer ({str(error).rstrip('.')})") from None
 
 
+def _close(session: "weakref.ref[Session]") -> None:
+    """Close a session that nobody has closed when Python ends."""
+    if (left := session()) is not None:
+        left.close()
+
+
 class Session:
     """Episodes on one server; see `Sessions`.
 
@@ -92,6 +100,7 @@ class Session:
         """See Sessions."""
         if self.server is None:
             self.server = start(self._address)
+            atexit.register(_close, weakref.ref(self))  # runs before the server's own finaliser
 
     def begin(self, seed: int) -> Seen:
         """See Sessions."""
@@ -115,12 +124,13 @@ class Session:
 
     def close(self) -> None:
         """See Sessions."""
-        if self.world is not None:
+        if self.world is not None and self.server is not None:
             self.world.hang_up()
-            if isinstance(self._address, tuple):
-                with contextlib.suppress(RuntimeError):
-                    self.world.clear()
-                    self.world.restore()
+            with contextlib.suppress(RuntimeError):
+                if self.server.is_running and self.world.is_answering():
+                    self.world.clear()  # also where the server is stopped: the client complains of sensors left
+                    if isinstance(self._address, tuple):
+                        self.world.restore()
         self._forget()
 
     def abandon(self) -> None:

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from envs.carla.env import CarlaVec
 from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
-from tests.envs.carla.test_server import is_alive, wait_until_dead
+from tests.envs.carla.test_server import is_alive, server_in, wait_until_dead
 from utils.errors import UserError
 
 FORWARD = np.array([[0.0, 0.5, 0.0]], np.float32)
@@ -47,7 +45,7 @@ def pid_of(env: CarlaVec) -> int:
     session = env._slots[0].session
     assert isinstance(session, Session)
     assert isinstance(session.server, Started)
-    return session.server.process.pid
+    return server_in(session.server.process.pid)
 
 
 def episode(env: CarlaVec, seed: int, steps: int = 8) -> list[Any]:
@@ -92,24 +90,23 @@ def test_servers_lost_again_and_again_end_the_run_with_one_sentence(env: CarlaVe
     assert not is_alive(pid)
 
 
+HINDER = "while kill -STOP $0; do sleep 0.05; kill -CONT $0; sleep 0.02; done"
+"""sh: let a process run for a third of the time"""
+
+
 def test_a_slow_server_gives_the_same_episode() -> None:
     env = CarlaVec(1, CarlaConfig(carla="lite", size=16, map="loop"))
     first = episode(env, 3)
-    pid, is_over = pid_of(env), threading.Event()
-
-    def hinder() -> None:
-        while not is_over.wait(0.02):
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.05)
-            os.kill(pid, signal.SIGCONT)
-
-    thread = threading.Thread(target=hinder)
-    thread.start()
+    pid = pid_of(env)
+    hinder = subprocess.Popen(
+        ["/bin/sh", "-c", HINDER, str(pid)]
+    )  # no thread, which could wait for Python's lock
     try:
         assert episode(env, 3) == first
+        assert pid_of(env) == pid, "it was not given up"
     finally:
-        is_over.set()
-        thread.join()
+        hinder.kill()
+        hinder.wait()
         env.close()
 
 
@@ -171,11 +168,12 @@ def test_with_traffic_too_a_lost_server_costs_an_episode_and_no_more(victim: str
     assert isinstance(session, RemoteSession)
     assert session.process is not None
     client = session.process.pid
-    (server,) = children(client)
+    (group,) = children(client)
+    server = server_in(group)
     os.kill(server if victim == "server" else client, signal.SIGKILL)
     _, _, _, truncated, info = env.step(FORWARD)
     assert (truncated.tolist(), info["server_restarted"].tolist()) == ([True], [True])
-    wait_until_dead(client, server)
+    wait_until_dead(client, server, group)
     assert episode(env, 5) == first
     pids = [session.process.pid, *children(session.process.pid)]
     env.close()
