@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := exp_dir/quick
-BENCHMARKS := carracing data vision closed_loop dream
+BENCHMARKS := carracing data vision closed_loop dream carla_lite
 
 export PYTHONUNBUFFERED := 1
 # Threads that wait give their core away: on a busy machine torch is else several times slower.

@@ -4,7 +4,6 @@ Each step is a control, a tick, the frame of that tick, the pose and a waypoint 
 peer is the same loop without a camera: what the protocol, the physics and the client cost alone.
 """
 
-import argparse
 import importlib
 import math
 import os
@@ -15,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import timing
@@ -24,6 +24,16 @@ from utils.errors import check
 
 START_S = 60.0
 SPEED_MPS = 7.0
+
+
+@dataclass(frozen=True)
+class CarlaBenchmark(timing.BenchConfig):
+    """What is measured."""
+
+    ticks: int = 1000
+    """ticks of a run"""
+    soak: int | None = None
+    """also watch the memory over so many ticks"""
 
 
 @contextmanager
@@ -138,27 +148,22 @@ def soak(client: Any, pid: int, ticks: int) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.carla_lite", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each, of which the median counts")
-    parser.add_argument("--ticks", type=int, default=1000, help="ticks of a run")
-    parser.add_argument("--soak", type=int, default=0, help="also watch the memory over so many ticks")
-    args = parser.parse_args(argv)
+    config = cli.parse(CarlaBenchmark, argv, prog="python -m benchmarks.carla_lite", description=__doc__)
     with connected() as (client, pid):
-        works = {size: driving(client, size, args.ticks) for size in (0, 96, 64)}
-        rates = timing.compare_all({str(size): work for size, work in works.items()}, args.runs)
-        more = soak(client, pid, args.soak) if args.soak else {}
+        works = {size: driving(client, size, config.ticks) for size in (0, 96, 64)}
+        rates = timing.compare_all({str(size): work for size, work in works.items()}, config.runs)
+        more = soak(client, pid, config.soak) if config.soak else {}
     peer = rates.pop("0")
     rows = [timing.row(f"{size}x{size} RGB, one core", rate, peer) for size, rate in rates.items()]
     timing.report(
         rows,
-        args.json,
+        config.json,
         ticks_per_s=rows[0]["ours_per_s"],
         peer="the same loop without a camera",
         python=platform.python_version(),
         **more,
     )
-    if more and not args.json:
+    if more and not config.json:
         print(more)
 
 
