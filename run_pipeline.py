@@ -124,8 +124,14 @@ class PipelineConfig:
         return specs.kind(self.env) == "carla"
 
 
-CARLA: dict[str, Any] = {"env": "carla", "first_policy": "mixed", "action_repeat": 4, "seq_len": 375}
-"""What CARLA asks for: a lap takes the guide about 200 decisions of 0.2 s."""
+CARLA: dict[str, Any] = {
+    "env": "carla",
+    "first_policy": "mixed",
+    "action_repeat": 4,
+    "seq_len": 375,
+    "horizon": 60,
+}
+"""What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
 TINY = PipelineConfig(
     logs=Path("exp_dir/tiny"),
     rollouts=12,
@@ -159,20 +165,20 @@ PRESETS = {
         validation_episodes=8,
         episodes=20,
     ),
-    "carla": PipelineConfig(logs=Path("exp_dir/carla"), **CARLA, rounds=3),
+    "carla": PipelineConfig(logs=Path("exp_dir/carla"), **CARLA, rounds=3, rollouts=300, last_generations=60),
     "carla-quick": PipelineConfig(
         logs=Path("exp_dir/carla-quick"),
         **CARLA,
-        rollouts_per_round=60,
+        rollouts=250,
         vae_steps=1000,
         mdrnn_steps=1000,
         generations=6,
         last_generations=20,
-        n_samples=3,
-        validation_episodes=8,
+        n_samples=2,
+        yardstick=False,
     ),
     "tiny": TINY,
-    "carla-tiny": replace(TINY, logs=Path("exp_dir/carla-tiny"), **{**CARLA, "seq_len": 12}),
+    "carla-tiny": replace(TINY, logs=Path("exp_dir/carla-tiny"), **{**CARLA, "seq_len": 12, "horizon": 20}),
 }
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import run_pipeline
 from data import generation_script
 from data.episodes import EpisodeStore
 from tests.data.recorded import digest
+from tests.scripts.tiny_run import make_run
 from utils.errors import UserError
 
 pytest.importorskip("carla")
@@ -63,6 +66,43 @@ def test_what_cannot_be_had_is_told_before_anything_is_written(tmp_path: Path, f
     assert not (tmp_path / "d").exists()
 
 
+def pgrep(*flags: str) -> list[int]:
+    return [int(line) for line in subprocess.run(["pgrep", *flags], capture_output=True).stdout.split()]
+
+
+def servers_of(run: int) -> dict[int, list[int]]:
+    """Worker -> process groups of its servers."""
+    workers = pgrep("-P", str(run))
+    return {worker: pgrep("-P", str(worker), "-f", "envs.carla.lite") for worker in workers}
+
+
+@pytest.mark.parametrize("blow", ["a worker dies", "Ctrl-C"])
+def test_an_evolution_survives_deaths_and_leaves_no_server(tmp_path: Path, blow: str):
+    options = {"size": 16, "max_steps": 60, "action_repeat": 2}
+    logs = make_run(tmp_path, env_spec={"name": "CarlaCircuit-v0", "options": options})
+    generations = "100000" if blow == "Ctrl-C" else "2"
+    flags = ["--env", "carla", "--carla", "lite", "--logs", str(logs), "--preset", "tiny", "--slots", "2"]
+    command = [sys.executable, str(ROOT / "traincontroller.py"), *flags, "--generations", generations]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    groups: set[int] = set()
+    is_struck = False
+    while run.poll() is None:
+        busy = {worker: servers for worker, servers in servers_of(run.pid).items() if servers}
+        groups |= {group for servers in busy.values() for group in servers}
+        if not is_struck and len(groups) >= 3:  # both workers have theirs
+            is_struck = True
+            os.kill(run.pid, signal.SIGINT) if blow == "Ctrl-C" else os.kill(next(iter(busy)), signal.SIGKILL)
+        time.sleep(0.02)
+    said = run.communicate(timeout=60)[1].decode()
+    assert is_struck, said
+    assert run.returncode == (130 if blow == "Ctrl-C" else 0), said
+    assert "Traceback" not in said
+    end = time.monotonic() + 20
+    while any(pgrep("-g", str(group)) for group in groups):
+        assert time.monotonic() < end, "a server outlived its worker"
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_the_whole_pipeline_on_the_lite_server(tmp_path: Path):
     logs = tmp_path / "run"
@@ -93,5 +133,3 @@ def test_the_whole_pipeline_on_the_lite_server(tmp_path: Path):
     assert "env/lat_err_raw" in rows[-1]
     assert "pure pursuit" in (logs / "report.html").read_text()
     assert (logs / "drive.mp4").stat().st_size > 1000
-    servers = subprocess.run(["pgrep", "-fa", "envs.carla.lite"], capture_output=True, text=True).stdout
-    assert str(tmp_path) not in servers
