@@ -49,7 +49,7 @@ class Drive:
 
     Raises:
         UserError: what was asked for cannot be had.
-        Lost: the server does not answer; so do the methods.
+        Lost: a sensor does not answer, also in the methods; the client's own RuntimeError: the server does not.
 
     Attributes:
         image: the last frame, uint8 (size, size, 3).
