@@ -145,7 +145,7 @@ def draw_curve(run: RunDir) -> None:
     rows = read_metrics(run.metrics)
     series = {}
     for name in ("best", "mean", "validation_mean", "validation_best"):
-        points = [(row["step"], row[name]) for row in rows if name in row]
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         if points:
             series[name] = tuple(zip(*points, strict=True))
     if series:

@@ -215,7 +215,7 @@ def draw(model: VisionModel, held_out: Tensor, step: int, logger: Logger, run: R
     rows = [to_uint8(picks), to_uint8(seen)]
     logger.image(step, "reconstructions", plots.image_grid(rows, ["real", "reconstructed"]))
     logger.image(step, "samples", plots.image_grid([to_uint8(dreamt)], ["from the prior"]))
-    rows = [row for row in read_metrics(run.metrics) if "validation/kl" in row]
+    rows = [row for row in read_metrics(run.metrics) if row.get("validation/kl") is not None]
     names = [name for name in rows[-1] if name.startswith("validation/kl")] if rows else []
     series = {
         name.removeprefix("validation/"): ([row["step"] for row in rows], [row[name] for row in rows])

@@ -95,7 +95,8 @@ class Validation:
     """
 
     def __init__(self, scores: Scores) -> None:
-        self.returns = np.nan_to_num(scores.returns.mean(axis=1), nan=-np.inf)
+        means = scores.returns.mean(axis=1)
+        self.returns = np.where(np.isfinite(means), means, -np.inf)
         self._measures = scores.measures
 
     def measures(self, which: int) -> dict[str, float]:
@@ -174,9 +175,12 @@ class ControllerSearch:
             return f"the validation score {self.best_score:.1f} has reached --target-return"
         if self.evolution.generation >= config.generations:
             return f"{self.evolution.generation} generations are done; go on with a larger --generations"
-        if config.max_hours is not None and self.seconds >= config.max_hours * 3600:
+        if self._is_late(self.seconds):
             return f"{self.seconds / 3600:.2f} hours are spent; go on with a larger --max-hours"
         return None
+
+    def _is_late(self, seconds: float) -> bool:
+        return self.config.max_hours is not None and seconds >= self.config.max_hours * 3600
 
     def evolve(self, logger: Logger) -> str:
         """Generations until there is a reason to stop, which is returned."""
@@ -229,7 +233,8 @@ class ControllerSearch:
         }
         # validate
         generation = self.evolution.generation
-        if generation % config.validate_every == 0 or generation == config.generations:
+        is_last = generation == config.generations or self._is_late(self.seconds + time.monotonic() - began)
+        if generation % config.validate_every == 0 or is_last:
             rows = [self.evolution.mean, candidates[int(np.argmax(fitness))]]
             validation = self._validate(rows)
             self._keep_best(rows, validation.returns)

@@ -1,6 +1,7 @@
 """Metrics: JSONL is the truth, TensorBoard a view of it."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +33,12 @@ class Logger:
         self._board = SummaryWriter(str(run.path), purge_step=None if keep < 0 else keep + 1)
 
     def log(self, step: int, metrics: Mapping[str, float | int | str | None]) -> None:
-        """Write one row; numbers also go to TensorBoard."""
+        """Write one row, nan and infinity as null, which JSON has; numbers also go to TensorBoard."""
         row = {"step": step, "time": round(time.time(), 3), **metrics}
+        row = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in metrics.items():

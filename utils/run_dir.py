@@ -21,7 +21,7 @@ from typing import Any
 from utils.files import read_json, sweep_temp, write_json
 
 UNSAID = ("fresh", "dry-run", "display", "max-workers", "logs", "dataset", "generations", "target-return")
-UNSAID += ("epochs", "max-steps", "max-minutes", "max-hours")
+UNSAID += ("epochs", "max-steps", "max-minutes", "max-hours", "backend", "carla")
 """Flags that change nothing in what is trained, or only for how long."""
 
 

@@ -193,7 +193,8 @@ def fit(
             progress.set_postfix(loss=f"{scores['loss']:.4g}")
             if on_eval is not None:
                 on_eval(average, state.step, logger)
-            _save(run, model, average, optimizer, config, state, scores["loss"], make_checkpoint(average))
+            if math.isfinite(scores["loss"]):  # or else a restart would begin where nothing can be mended
+                _save(run, model, average, optimizer, config, state, scores["loss"], make_checkpoint(average))
             sums.clear()
             since = state.step
     if not run.best.exists():  # somebody deleted it, perhaps because it was damaged
@@ -322,6 +323,8 @@ def _restore(
         model.load_state_dict(saved["model"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
+        for group in optimizer.param_groups:
+            group["weight_decay"] = config.weight_decay  # what is asked for now, not what was saved
         state = _State(**saved["progress"])
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         raise _misfit(run) from None

@@ -41,8 +41,11 @@ def run(logs: Path, *flags: str) -> None:
 
 
 def rows(logs: Path, stage: str = "controller") -> list[dict]:
-    lines = RunDir(logs, stage).metrics.read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows_with_times(logs, stage)]
+
+
+def rows_with_times(logs: Path, stage: str = "controller") -> list[dict]:
+    return [json.loads(line) for line in RunDir(logs, stage).metrics.read_text().splitlines()]
 
 
 def params(logs: Path, name: str = "latest", stage: str = "controller") -> np.ndarray:
@@ -169,6 +172,14 @@ def test_the_target_is_tested_against_the_validation_score(logs: Path, capsys: p
     assert [row["step"] for row in rows(logs)] == [0]
     run(logs, "--n-samples", "4", "--pop-size", "4", "--target-return", "950", "--display", *SERIAL)
     assert [row["step"] for row in rows(logs)] == [0, 1, 2]
+
+
+def test_the_last_generation_that_the_clock_allows_is_validated(logs: Path):
+    flags = [*SERIAL, "--validate-every", "1000"]
+    run(logs, *flags, "--generations", "1")
+    hours = (rows_with_times(logs)[-1]["seconds"] + 1e-3) / 3600
+    run(logs, *flags, "--generations", "50", "--max-hours", str(hours))
+    assert ["validation_mean" in row for row in rows(logs)] == [True, True, True], "start, first and last"
 
 
 def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,8 @@
+import json
+
 import cv2
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from utils.logger import Logger, read_metrics
@@ -18,6 +21,14 @@ def test_rows_reach_jsonl_and_tensorboard(tmp_path):
     png = cv2.imread(str(run.pictures / "grid.png"))
     assert png is not None
     assert png[0, 0].tolist() == [0, 0, 255]
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    with Logger(run) as logger:
+        logger.log(1, {"loss": float("nan"), "norm": float("inf"), "score": -1.5})
+    row = json.loads(run.metrics.read_text(), parse_constant=pytest.fail)
+    assert (row["loss"], row["norm"], row["score"]) == (None, None, -1.5)
 
 
 def test_a_restart_drops_later_and_broken_rows(tmp_path):

@@ -95,6 +95,25 @@ def test_nan_stops_and_keeps_the_batch(tmp_path):
     assert x.isnan().all()
 
 
+def test_a_diverged_run_goes_on_from_before_with_a_smaller_rate(tmp_path):
+    train(tmp_path, 10)
+    with pytest.raises(UserError, match="loss became"):
+        train(tmp_path, 40, learning_rate=1e30, warmup_steps=0, eval_every=1, clip_norm=math.inf)
+    result, _, model = train(tmp_path, 200, ema_decay=0.9)
+    assert result.step == 200
+    assert result.best_loss < 0.1
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
+def test_a_resumed_run_takes_the_weight_decay_it_is_told(tmp_path):
+    *_, model = train(tmp_path, 10)
+    norm = model.linear.weight.norm()
+    told = {"optimizer": "adamw", "learning_rate": 0.1, "min_learning_rate": 0.1, "ema_decay": 0.0}
+    train(tmp_path, 10, "decayed", **told)
+    _, _, model = train(tmp_path, 40, "decayed", **told, weight_decay=9.0)
+    assert model.linear.weight.norm() < 0.5 * norm
+
+
 def test_the_bad_batch_is_plain_data_even_if_it_has_names(tmp_path):
     class Pair(NamedTuple):
         x: torch.Tensor
