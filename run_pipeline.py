@@ -64,6 +64,8 @@ class PipelineConfig:
     """updates of V in a round"""
     mdrnn_steps: int = 1500
     """updates of M in a round"""
+    first_starts: float = 0.0
+    """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
     """generations in the dream, in each round"""
     dream_samples: int = 16
@@ -109,6 +111,7 @@ class PipelineConfig:
         check_positive(self, "max_workers")
         check_not_negative(self, "rollouts_per_round", "seed")
         self.spec()
+        check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
@@ -130,6 +133,7 @@ CARLA: dict[str, Any] = {
     "action_repeat": 4,
     "seq_len": 375,
     "horizon": 60,
+    "first_starts": 0.3,
 }
 """What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
 TINY = PipelineConfig(
@@ -216,6 +220,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         "--max-steps",
         str(number * config.mdrnn_steps),
     ]
+    mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
     evolve = ["traincontroller.py", "--pop-size", str(config.pop_size), *_workers(config), *seed, *logs]
     evolve += _server(config)
     evolve += ["--validation-episodes", str(config.validation_episodes)]

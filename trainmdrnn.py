@@ -60,6 +60,8 @@ class TrainMDRNNConfig:
     """how much more a terminated step counts than another"""
     seq_len: int = 32
     """steps of a training window"""
+    first_starts: float = 0.0
+    """share of the dreams' start states that are an episode's first moment; the others are from anywhere in it"""
     fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
     """training"""
     validation_batches: int = 32
@@ -77,6 +79,7 @@ class TrainMDRNNConfig:
         check_positive(self, "termination_positive_weight")
         check_not_negative(self, "reward_weight", "termination_weight")
         check(0 <= self.dropout < 1, f"--dropout must lie in [0, 1); got {self.dropout}.")
+        check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
 
 
 CARRACING_FIT = FitConfig(
@@ -269,7 +272,8 @@ def keep_starts(
     assert isinstance(memory, MDNRNN)
     world_model = WorldModel(vision, memory, next(vision.parameters()).device)
     box = envs.action_space(info["env"])
-    starts = draw_starts(latents, world_model, (box.low, box.high), NUM_STARTS, config.fit.seed)
+    bounds, seed, share = (box.low, box.high), config.fit.seed, config.first_starts
+    starts = draw_starts(latents, world_model, bounds, NUM_STARTS, seed, first_share=share)
     checkpoint: Checkpoint = starts.to_checkpoint({**info, "memory": fingerprint(run.best)})
     save_checkpoint(run.path / "starts.safetensors", checkpoint)
 

@@ -138,16 +138,25 @@ class Lane:
     """The env's own guide with AR(1) noise: a lane follower who strays and finds back.
 
     Each episode has a spread of its own, up to twice the asked one, so that V and M see clean laps as well as the
-    verge.
+    verge. The pedals wander further than the steering, so that M sees what they do: a guide who keeps its speed would
+    teach M that cars drive by themselves. The brake is pressed a sixth of the time at most.
 
     Args:
-        space: of the actions.
+        space: of the actions; as for Brown, the first one-sided number is the gas, others are brakes.
         guide: gives the guide's actions (B, A) for the present state of the env, see `SlotEnv.guide`.
         config: the noise.
     """
 
+    PEDALS = 4.0
+    """Spread of the pedals' noise over that of the steering, both as shares of half their range."""
+
     def __init__(self, space: Box, guide: Callable[[], Actions], config: NoiseConfig) -> None:
         self.space, self.guide, self.config = space, guide, config
+        pedals = np.flatnonzero(space.low == 0)
+        self._spread = np.ones(space.shape)
+        self._spread[pedals] = self.PEDALS
+        self._shift = np.zeros(space.shape)
+        self._shift[pedals[1:]] = -self.PEDALS * config.noise * space.high[pedals[1:]] / 2
 
     def reset(self, rngs: Sequence[np.random.Generator]) -> None:
         """See Policy."""
@@ -156,8 +165,8 @@ class Lane:
 
     def act(self, obs: np.ndarray) -> Actions:
         """See Policy."""
-        noisy = self.guide() + self._share * self._wander.next()
-        return np.clip(noisy, self.space.low, self.space.high).astype(np.float32)
+        noise = self._share * (self._spread * self._wander.next() + self._shift)
+        return np.clip(self.guide() + noise, self.space.low, self.space.high).astype(np.float32)
 
 
 class Controlled:

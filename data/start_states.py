@@ -21,8 +21,9 @@ def draw_starts(
     seed: int,
     split: Split = "train",
     warmup: int = WARMUP,
+    first_share: float = 0.0,
 ) -> StartStates:
-    """Moments of real episodes, each step of the split as likely as any other.
+    """Moments of real episodes, each step of the split as likely as any other, and some first moments besides.
 
     Args:
         latents: the encoded dataset.
@@ -32,6 +33,7 @@ def draw_starts(
         seed: of the draw.
         split: from which episodes.
         warmup: steps that M watches before each.
+        first_share: share of the draws that are moved to the beginning of their episode: in CARLA cars stand there.
 
     Returns:
         The states, on the CPU.
@@ -43,6 +45,7 @@ def draw_starts(
     ends = np.cumsum(steps)
     which = np.searchsorted(ends, flat, side="right")
     phase = flat - (ends - steps)[which]
+    phase[: round(first_share * count)] = 0
     first = latents.offsets[episodes][which]
     lengths = np.minimum(phase, warmup)
     place = np.maximum(np.arange(-warmup, 0) + phase[:, None], 0) + first[:, None]  # rows before each start

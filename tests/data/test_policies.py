@@ -92,6 +92,14 @@ def test_a_lane_follower_follows_its_guide_with_a_noise_of_its_own_in_each_episo
     assert spread.max() > 0.15, "others use all of it"
 
 
+def test_a_lane_followers_pedals_wander_further_and_its_brake_rests_mostly():
+    actions = _drive(_lane(NoiseConfig(noise=0.1)), list(range(100)), 300)
+    steering, gas, brake = np.moveaxis(actions, 2, 0)
+    assert gas.std() > 1.5 * steering.std(), "on half the range"
+    assert (brake == 0).mean() > 0.75
+    assert brake.max() > 0.2
+
+
 @pytest.mark.parametrize("wrong", [{"noise": -1}, {"noise_memory": 1}, {"param_noise": -0.1}])
 def test_impossible_noise_is_refused(wrong: dict[str, float]):
     with pytest.raises(UserError):

@@ -52,3 +52,15 @@ def test_the_seed_decides_which():
     assert torch.equal(one.z, same.z)
     assert torch.equal(one.h, same.h)
     assert not torch.equal(one.z, other.z)
+
+
+def test_a_share_of_the_dreams_may_begin_where_episodes_begin():
+    world_model, latents = tiny_world_model(), some_latents()
+    anywhere = draw_starts(latents, world_model, (LOW, HIGH), 30, seed=0)
+    starts = draw_starts(latents, world_model, (LOW, HIGH), 30, seed=0, first_share=0.5)
+    firsts = latents.mu[latents.offsets[:-1]]
+    for z, h in zip(starts.z[:15], starts.h[:15]):
+        assert (firsts == z.numpy()).all(1).any()
+        assert not h.any(), "nothing came before it"
+    assert torch.equal(starts.z[15:], anywhere.z[15:])
+    assert torch.allclose(starts.h[15:], anywhere.h[15:], atol=1e-6)

@@ -47,13 +47,15 @@ def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
     assert flag(first, "--policy") == "mixed"
     assert flag(first, "--obs") == "birdview"
     assert "--map" not in first, "the env has a default of its own"
+    assert float(flag(steps["round 1: M"], "--first-starts")) > 0
     assert any("pursuit" in command for command in steps.values())
     for name, command in steps.items():
         is_on_server = command[0] in ("data/generation_script.py", "traincontroller.py", "test_controller.py")
         assert ("--carla" in command) == is_on_server, name
         assert "--renderer" not in command
     racing = plan(PRESETS["quick"])
-    assert not any("--carla" in step.command or "pursuit" in step.command for step in racing)
+    for name in ("--carla", "pursuit", "--first-starts"):
+        assert not any(name in step.command for step in racing)
 
 
 def test_flags_of_carla_are_refused_elsewhere():
