@@ -70,7 +70,8 @@ class EpisodeInfo:
     seed: int
     return_: float
     crc: int
-    """CRC-32 of everything in the episode as it stands in the shard: frames, actions, rewards, ends."""
+    """CRC-32 of everything in the episode (frames, actions, rewards, ends), but not of how it is compressed: ISA-L's
+    output may depend on the processor."""
 
 
 class ShardWriter:
@@ -163,12 +164,13 @@ class _FrameWriter:
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         self._buffer[self.count % CHUNK] = frame
+        self._crc = isal_zlib.crc32(self._buffer[self.count % CHUNK].data, self._crc)
         self.count += 1
         if self.count % CHUNK == 0:
             self._flush(self.count - CHUNK)
 
     def close(self) -> int:
-        """Write what is left and return the CRC of all frames' chunks."""
+        """Write what is left and return the CRC of all frames."""
         left = self.count % CHUNK
         if left:
             self._buffer[left:] = self._buffer[left - 1]
@@ -181,7 +183,6 @@ class _FrameWriter:
         if self._obs.shape[0] < start + CHUNK:
             self._obs.resize(max(start + CHUNK, 2 * start), axis=0)
         packed = isal_zlib.compress(self._buffer.data, GZIP)
-        self._crc = zlib.crc32(packed, self._crc)
         self._obs.id.write_direct_chunk((start, 0, 0, 0), packed)
 
 

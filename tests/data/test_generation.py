@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import envs
-from data import generation_script, trained
+from data import generation_script, shards, trained
 from data.collect import CollectorMaker, only_writer, plan, track_seed
 from data.episodes import EpisodeStore, Index
 from data.policies import NoiseConfig
@@ -77,6 +77,17 @@ def test_worker_processes_write_the_same_bytes_and_the_script_runs_as_one(tmp_pa
     assert "frames/s" in done.stderr
     one, two = record(tmp_path / "one", 25), EpisodeStore(tmp_path / "two")
     assert digest(two) == digest(one)
+    assert two.fingerprint() == one.fingerprint()
+
+
+def test_the_fingerprint_is_of_the_frames_and_not_of_their_compression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = record(tmp_path / "one", 10)
+    monkeypatch.setattr(shards, "GZIP", 0)
+    two = record(tmp_path / "two", 10)
+    name = "shards/episodes-000000-000009.h5"
+    assert (tmp_path / "two" / name).read_bytes() != (tmp_path / "one" / name).read_bytes()
     assert two.fingerprint() == one.fingerprint()
 
 
