@@ -110,22 +110,23 @@ def test_a_killed_worker_is_replaced_and_its_task_run_again(tmp_path: Path):
         assert [task for task, _ in backend.map(range(4))] == list(range(4))
 
 
-@pytest.mark.parametrize(
-    ("kind", "error", "words"),
-    [
-        ("raise", parallel.WorkerError, ["a bad frame", "test_parallel.py", "in work", "task 1 of 3"]),
-        ("unpicklable", parallel.WorkerError, ["task 1 of 3", "pickle"]),
-        ("build", parallel.WorkerError, ["no env today", "building"]),
-        ("kill", parallel.WorkerError, ["task 1 of 3", "3 times", "exit code 3"]),
-        ("user", UserError, ["V and M do not fit"]),
-    ],
-)
+FAILURES = [
+    ("raise", parallel.WorkerError, ["a bad frame", "test_parallel.py", "in work", "task 1 of 3"]),
+    ("unpicklable", parallel.WorkerError, ["task 1 of 3", "pickle"]),
+    ("build", parallel.WorkerError, ["no env today", "building"]),
+    ("kill", parallel.WorkerError, ["task 1 of 3", "3 times"]),
+    ("user", UserError, ["V and M do not fit"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "error", "words"), FAILURES)
 def test_an_error_reaches_the_parent_with_its_traceback(kind: str, error: type[Exception], words: list[str]):
     with parallel.ProcessBackend(functools.partial(make_failing_worker, kind), 1) as backend:
         with pytest.raises(error) as caught:
             backend.map(range(3))
         assert backend.pids() == []
     assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert ("exit code 3" in str(caught.value)) == (kind == "kill")
 
 
 def test_a_hanging_worker_is_replaced_and_in_the_end_reported(monkeypatch: pytest.MonkeyPatch):
