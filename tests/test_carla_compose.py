@@ -33,7 +33,7 @@ def test_the_simulator_runs_without_a_window_where_the_others_look_for_it(servic
     assert "-RenderOffScreen" in command
     port = next(word.partition("=")[2] for word in command if word.startswith("-carla-rpc-port="))
     address = services["worldmodels"]["environment"]["CARLA_HOST"]
-    assert CarlaConfig(carla=address).addresses() == [("localhost", int(port))]
+    assert CarlaConfig(carla=address).addresses() == (("localhost", int(port)),)
     assert f"/{port}" in services["carla"]["healthcheck"]["test"][1]
     assert {service["network_mode"] for service in services.values()} == {"host"}
     assert services["worldmodels"]["depends_on"] == {"carla": {"condition": "service_healthy"}}

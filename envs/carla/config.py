@@ -70,15 +70,15 @@ class CarlaConfig:
         weights_from(self.weights)
         self.addresses()
 
-    def addresses(self) -> list[tuple[str, int]]:
+    def addresses(self) -> tuple[tuple[str, int], ...]:
         """The running servers to use, one a slot; none where servers are to be started.
 
         Raises:
             UserError: an address is not HOST:PORT.
         """
         if self.carla is None or self.carla == "lite":
-            return []
-        return [_address(text.strip()) for text in self.carla.split(",")]
+            return ()
+        return tuple(_address(text.strip()) for text in self.carla.split(","))
 
 
 def _address(text: str) -> tuple[str, int]:

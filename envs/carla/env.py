@@ -58,7 +58,7 @@ class CarlaVec(SlotEnv):
             f"{num_envs} slots need a server each, but carla={config.carla!r} names {len(addresses)}; "
             "name more, separated by commas, or take fewer slots.",
         )
-        self._slots = [Slot(config, addresses[i] if addresses else config.carla) for i in range(num_envs)]
+        self._slots = [Slot(config, addresses or config.carla) for _ in range(num_envs)]
 
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
         obs = np.empty((len(indices), *self._obs.shape[1:]), np.uint8)

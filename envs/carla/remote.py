@@ -17,7 +17,8 @@ from typing import Any
 from envs.carla.config import CarlaConfig
 from envs.carla.drive import Outcome
 from envs.carla.sensors import IMPACT_WAIT_S, Lost
-from envs.carla.session import Address, Seen, Session
+from envs.carla.server import Address
+from envs.carla.session import Seen, Session
 from utils.errors import UserError
 
 GRACE_S = 5.0

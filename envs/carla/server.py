@@ -149,17 +149,22 @@ class Started:
 Server = Attached | Started
 
 
-def start(address: str | tuple[str, int] | None) -> Server:
+Address = str | tuple[tuple[str, int], ...] | None
+"""See `CarlaConfig.carla`: what starts a server, or where some run."""
+
+
+def start(address: Address) -> Server:
     """A server that may still be starting: `wait` for it.
 
     Args:
-        address: of a running one; "lite" or None start one, see `CarlaConfig.carla`.
+        address: of running ones, of which the first that nobody drives is taken, so that workers who know nothing of
+            each other can share a list; "lite" or None start one.
 
     Raises:
-        UserError: the address is taken, or there is nothing to start.
+        UserError: all addresses are taken, or there is nothing to start.
     """
     if isinstance(address, tuple):
-        return Attached(*address)
+        return _attach(address)
     root = os.environ.get("CARLA_ROOT")
     if address == "lite" or not root:
         return Started(lite_command, is_lite=True)
@@ -168,6 +173,14 @@ def start(address: str | tuple[str, int] | None) -> Server:
         launchers, f"CARLA_ROOT is {root}, but there is neither {' nor '.join(LAUNCHERS)}; mend or unset it."
     )
     return Started(lambda port: simulator_command(launchers[0], port), is_lite=False)
+
+
+def _attach(addresses: tuple[tuple[str, int], ...]) -> Attached:
+    *others, last = addresses
+    for host, port in others:
+        with contextlib.suppress(UserError):
+            return Attached(host, port)
+    return Attached(*last)
 
 
 def lite_command(port: int) -> list[str]:

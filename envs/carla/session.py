@@ -13,11 +13,8 @@ from envs.carla import tasks
 from envs.carla.config import CarlaConfig
 from envs.carla.drive import Drive, Outcome
 from envs.carla.sensors import Lost
-from envs.carla.server import Server, start
+from envs.carla.server import Address, Server, start
 from envs.carla.world import World
-
-Address = str | tuple[str, int] | None
-"""see `CarlaConfig.carla`: what starts a server, or where one runs"""
 
 
 class Seen(NamedTuple):

@@ -58,8 +58,7 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
         if lidar:
             spaces["lidar"] = Box(0, LIDAR_RANGE_M, (LIDAR_SECTORS,), np.float32)
         self.observation_space = Dict(spaces) if len(spaces) > 1 else spaces["image"]
-        addresses = config.addresses()
-        self._slot = Slot(config, addresses[0] if addresses else config.carla, lidar)
+        self._slot = Slot(config, config.addresses() or config.carla, lidar)
         self._weights = tasks.weights_from(config.weights)
         self._runs = False
 

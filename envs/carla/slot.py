@@ -10,7 +10,8 @@ from envs.carla.config import CarlaConfig
 from envs.carla.drive import Outcome
 from envs.carla.remote import RemoteSession
 from envs.carla.sensors import Lost
-from envs.carla.session import Address, Seen, Session, Sessions
+from envs.carla.server import Address
+from envs.carla.session import Seen, Session, Sessions
 from utils.errors import UserError
 
 LOST = Outcome(0.0, np.zeros(len(tasks.TERMS)), tasks.Ending(False, True, "lost"))

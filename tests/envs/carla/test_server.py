@@ -213,9 +213,22 @@ def test_a_running_server_has_one_driver() -> None:
         Attached("127.0.0.1", port).stop()
 
 
+def test_of_several_running_servers_each_driver_gets_one_that_is_free() -> None:
+    addresses = (("127.0.0.1", 1), ("127.0.0.1", 2))
+    one, two = start(addresses), start(addresses)
+    assert (one.port, two.port) == (1, 2)
+    with pytest.raises(UserError, match="127.0.0.1:2 is driven by another"):
+        start(addresses)
+    one.stop()
+    again = start(addresses)
+    assert again.port == 1
+    again.stop()
+    two.stop()
+
+
 def test_nothing_at_the_address_is_said_at_once() -> None:
     with PortBlock() as block:
-        server = start(("127.0.0.1", block.port))
+        server = start((("127.0.0.1", block.port),))
         with pytest.raises(UserError, match=f"no CARLA server answers at 127.0.0.1:{block.port}"):
             server.wait(5)
 
@@ -242,5 +255,5 @@ def test_bad_options_are_a_users_mistake(options: dict, words: str) -> None:
 
 
 def test_addresses_are_a_list() -> None:
-    assert CarlaConfig(carla="a:2000, b:3000").addresses() == [("a", 2000), ("b", 3000)]
-    assert CarlaConfig(carla="lite").addresses() == CarlaConfig().addresses() == []
+    assert CarlaConfig(carla="a:2000, b:3000").addresses() == (("a", 2000), ("b", 3000))
+    assert CarlaConfig(carla="lite").addresses() == CarlaConfig().addresses() == ()
