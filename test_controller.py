@@ -67,7 +67,7 @@ class TestConfig:
     max_workers: int | None = None
     """worker processes, one a core by default; results do not depend on it"""
     backend: BackendName = "process"
-    """worker processes, or all in this one"""
+    """worker processes, Ray's actors (an extra; the cluster at RAY_ADDRESS, or here), or all in this process"""
     slots: int | None = None
     """episodes that a worker plays side by side; chosen by their number by default, 4 at most in CARLA"""
     device: DeviceName = "cpu"

@@ -45,7 +45,7 @@ class ControllerConfig(SearchConfig):
     max_workers: int | None = None
     """worker processes, one a core by default; results do not depend on it"""
     backend: BackendName = "process"
-    """worker processes, or all in this one"""
+    """worker processes, Ray's actors (an extra; the cluster at RAY_ADDRESS, or here), or all in this process"""
     device: DeviceName = "cpu"
     """where V and M run; a GPU pays off for large dreams with --backend serial"""
     fresh: bool = False
