@@ -34,6 +34,9 @@ class CarlaConfig:
     """name of one of CARLA's weather presets"""
     vehicle: str = "vehicle.tesla.model3"
     """blueprint of the car"""
+    wheel_deg: float = 25.0
+    """angle of the front wheels at steering 1, or their lock if that is less: the simulator's cars have 70, ours
+    40, far more than driving asks for, and a beginner only leaves the road with them"""
     route_m: float = 200.0
     """length of a route"""
     stuck_s: float = 4.0
@@ -61,7 +64,7 @@ class CarlaConfig:
         for name in ("traffic", "restarts"):
             value = getattr(self, name)
             check(value >= 0, f"CARLA's {name} must not be negative; got {value}.")
-        for name in ("route_m", "stuck_s", "off_road_m", "tick_timeout_s", "start_timeout_s"):
+        for name in ("wheel_deg", "route_m", "stuck_s", "off_road_m", "tick_timeout_s", "start_timeout_s"):
             value = getattr(self, name)
             check(0 < value < math.inf, f"CARLA's {name} must be positive and finite; got {value}.")
         for name, line in {"task": "circuit route", "obs": "rgb birdview semantic"}.items():

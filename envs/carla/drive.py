@@ -64,6 +64,9 @@ class Drive:
         rng = seeding.rng(seed, "carla")
         starts = [world.starts[i] for i in rng.permutation(len(world.starts))]
         self._car = world.spawn_car(starts)
+        lock_deg = self._car.get_physics_control().wheels[0].max_steer_angle
+        self._wheel_deg = min(config.wheel_deg, lock_deg)
+        self._gear = self._wheel_deg / lock_deg
         self._control(0.0, 0.0, 1.0)
         for _ in range(SETTLING_TICKS):
             world.tick()
@@ -101,7 +104,7 @@ class Drive:
         return np.array([*numbers, float(state.on_track)], np.float32)
 
     def _control(self, steer: float, gas: float, brake: float) -> None:
-        self._car.apply_control(carla.VehicleControl(gas, steer, brake))
+        self._car.apply_control(carla.VehicleControl(gas, self._gear * steer, brake))
 
     def _plan(self, rng: np.random.Generator) -> None:
         """Lay the path from where the car stands."""
@@ -118,9 +121,8 @@ class Drive:
             tasks.weights_from(config.weights),
         )
         body = car.bounding_box.extent
-        wheel = car.get_physics_control().wheels[0]
         self._half_m = (body.x, body.y)
-        self._guide = Guide(path, Car(1.2 * body.x, math.radians(wheel.max_steer_angle)))
+        self._guide = Guide(path, Car(1.2 * body.x, math.radians(self._wheel_deg)))
 
     def _equip(self, has_lidar: bool) -> None:
         """Attach the sensors."""
