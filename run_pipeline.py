@@ -6,6 +6,7 @@ would run it by hand; the commands are printed. Writes RUN/pipeline.json (what i
 RUN/test-real.json, RUN/drive.mp4 and RUN/report.html.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,6 +30,10 @@ HERE = Path(__file__).resolve().parent
 Preset = Literal["carracing", "quick", "tiny"]
 SAME_TIME = "{minutes that V took}"
 """Stands in the plan for a number that is known when V has been trained."""
+NOTE_EVERY_S = 10.0
+"""The time that a step has taken is noted this often."""
+STOP_S = 30.0
+"""So long a command may take to stop after Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +312,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
     if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
-        record = {"config": settings, "cores": os.cpu_count(), "done": {}}
+        record = {"config": settings, "cores": os.cpu_count(), "done": {}, "spent": record.get("spent", {})}
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
@@ -344,21 +349,40 @@ def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None
     )
     command = [f"{minutes:.2f}" if part == SAME_TIME else part for part in step.command]
     print(f"\n== {step.name}\n   python {shlex.join(command)}", flush=True)
-    began = time.monotonic()
-    environment = {
-        "OMP_WAIT_POLICY": "PASSIVE"
-    } | os.environ  # torch's threads else spin on busy cores: 4 x slower
-    ended = subprocess.run([sys.executable, str(HERE / command[0]), *command[1:]], env=environment)
-    if ended.returncode == 130 or ended.returncode == -signal.SIGINT:
+    spent = record.setdefault("spent", {})
+    before, began = spent.get(step.name, 0.0), time.monotonic()
+
+    def note_time() -> None:
+        """What a step that is killed and run again has cost."""
+        spent[step.name] = round(before + time.monotonic() - began, 1)
+        write_json(config.logs / "pipeline.json", record)
+
+    code = call([sys.executable, str(HERE / command[0]), *command[1:]], note_time)
+    if code in (130, -signal.SIGINT):
         raise KeyboardInterrupt
-    check(
-        ended.returncode == 0,
-        f"'{step.name}' failed (see above); run the same command again to go on from there.",
-    )
-    seconds = round(time.monotonic() - began, 1)
+    check(code == 0, f"'{step.name}' failed (see above); run the same command again to go on from there.")
+    seconds = spent.pop(step.name)
     record["done"][step.name] = {"seconds": seconds, "command": shlex.join(["python", *command])}
     write_json(config.logs / "pipeline.json", record)
     write_report(config.logs)
+
+
+def call(command: list[str], note_time: Callable[[], None]) -> int:
+    """Run a command, with a note of the time now and then and at its end; its exit status."""
+    # torch's waiting threads else spin on busy cores: 4 x slower
+    process = subprocess.Popen(command, env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ)
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=NOTE_EVERY_S)
+            note_time()
+    except KeyboardInterrupt:  # the command has got it, too, and saves what it has
+        try:
+            process.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+    return process.returncode
 
 
 def show_result(config: PipelineConfig) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import run_pipeline
 from envs.specs import CarlaFlags
-from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, open_record, plan
+from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, Step, open_record, plan, run_step
 from utils.errors import UserError
 
 ROOT = Path(run_pipeline.__file__).parent
@@ -113,6 +113,23 @@ def test_every_preset_is_a_plan_that_can_be_printed(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\npython ") == len(plan(PRESETS[preset]))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_step_that_is_run_again_counts_all_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_pipeline, "HERE", tmp_path)
+    config, step = PipelineConfig(logs=tmp_path / "run"), Step("nap", ["nap.py"])
+    (tmp_path / "nap.py").write_text("raise SystemExit(3)")
+    record = open_record(config)
+    with pytest.raises(UserError, match="'nap' failed"):
+        run_step(config, step, record)
+    wasted = record["spent"]["nap"]
+    assert wasted > 0
+    record = open_record(config)
+    record["spent"]["nap"] = wasted + 1000
+    (tmp_path / "nap.py").write_text("")
+    run_step(config, step, record)
+    assert record["done"]["nap"]["seconds"] > wasted + 1000
+    assert not open_record(config)["spent"]
 
 
 def test_the_whole_pipeline_killed_and_run_again(tmp_path):
