@@ -72,7 +72,7 @@ def test_a_server_that_dies_or_freezes_is_replaced_and_the_next_episode_is_the_s
     assert obs.tobytes() == first[-2], "the last frame stays"
     assert reward.tolist() == [0.0]
     assert not env.live.any()
-    assert not is_alive(pid)
+    wait_until_dead(pid)
     assert episode(env, 5) == first
     assert not env.step(FORWARD)[4]["server_restarted"].any()
 
@@ -87,7 +87,7 @@ def test_servers_lost_again_and_again_end_the_run_with_one_sentence(env: CarlaVe
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(UserError, match=r"did not answer .*3 servers were lost, more than restarts=2"):
         env.step(FORWARD)
-    assert not is_alive(pid)
+    wait_until_dead(pid)
 
 
 HINDER = "while kill -STOP $0; do sleep 0.05; kill -CONT $0; sleep 0.02; done"
@@ -125,7 +125,7 @@ def test_close_and_a_killed_parent_leave_no_server(env: CarlaVec) -> None:
     env.reset(seed=[0])
     pid = pid_of(env)
     env.close_extras()
-    assert not is_alive(pid)
+    wait_until_dead(pid)
     code = (
         "import time; from envs.carla.env import CarlaVec\n"
         "env = CarlaVec(1); env.reset(seed=0)\n"
