@@ -118,7 +118,7 @@ def test_every_preset_is_a_plan_that_can_be_printed(tmp_path):
 def test_a_step_that_is_run_again_counts_all_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(run_pipeline, "HERE", tmp_path)
     config, step = PipelineConfig(logs=tmp_path / "run"), Step("nap", ["nap.py"])
-    (tmp_path / "nap.py").write_text("raise SystemExit(3)")
+    (tmp_path / "nap.py").write_text("import time; time.sleep(0.2); raise SystemExit(3)")
     record = open_record(config)
     with pytest.raises(UserError, match="'nap' failed"):
         run_step(config, step, record)
