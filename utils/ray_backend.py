@@ -132,7 +132,10 @@ class RayBackend(SupervisedBackend[Task, Result, RayWorker]):
                 ray.init(address=address, **quiet)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 first = str(error).partition("\n")[0]
-                raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address} ({first}).") from None
+                raise UserError(
+                    f"no Ray cluster lets us in at RAY_ADDRESS={address} ({first.rstrip('.')}); start one with ray "
+                    "start --head, and give it and this command the same RAY_AUTH_TOKEN."
+                ) from None
         else:
             local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
             ray.init(address="local", num_cpus=self._num_workers, **local, **quiet)
