@@ -217,7 +217,7 @@ def test_of_several_running_servers_each_driver_gets_one_that_is_free() -> None:
     addresses = (("127.0.0.1", 1), ("127.0.0.1", 2))
     one, two = start(addresses), start(addresses)
     assert (one.port, two.port) == (1, 2)
-    with pytest.raises(UserError, match="127.0.0.1:2 is driven by another"):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:2 is driven by another"):
         start(addresses)
     one.stop()
     again = start(addresses)
