@@ -1,9 +1,10 @@
 """What can be chosen about CarRacing; an env spec's options are these fields."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from utils.errors import UserError, check
+from envs.options import check_frames, check_words, from_options
+from utils.errors import check
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,13 @@ class CarRacingConfig:
     """what the end of the lap does: truncate in v2, terminate in v3"""
 
     def __post_init__(self) -> None:
-        ok = self.size % 8 == 0 and 16 <= self.size <= 512
-        check(ok, f"CarRacing's frame size must be a multiple of 8 from 16 to 512; got {self.size}.")
-        for name in ("action_repeat", "max_steps"):
-            value = getattr(self, name)
-            check(value > 0, f"CarRacing's {name} must be at least 1; got {value}.")
+        check_frames("CarRacing", self)
         words = {
             "renderer": "fast gymnasium",
             "perturbation": "none color bars",
             "lap_end": "truncate terminate",
         }
-        for name, line in words.items():
-            value, known = getattr(self, name), line.split()
-            check(value in known, f"CarRacing's {name} is one of {', '.join(known)}; got {value!r}.")
+        check_words("CarRacing", self, words)
         ok = not self.skip_zoom or self.renderer == "fast"
         check(ok, "gymnasium's renderer cannot skip the zoom; take skip_zoom=False or renderer='fast'.")
 
@@ -53,8 +48,4 @@ def config_from(options: dict[str, Any]) -> CarRacingConfig:
     Raises:
         UserError: an option is unknown or impossible.
     """
-    known = [field.name for field in fields(CarRacingConfig)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise UserError(f"CarRacing has no option {unknown[0]!r}; it has {', '.join(known)}.")
-    return CarRacingConfig(**options)
+    return from_options(CarRacingConfig, "CarRacing", options)

@@ -51,7 +51,7 @@ def test_what_the_containers_are_built_of_and_see_is_there(services: dict[str, A
         for volume in services[name]["volumes"]:
             host, inside = volume.split(":")[:2]
             assert (FOLDER / host).resolve().parent == ROOT
-            assert inside.startswith("/work/")
+            assert inside.startswith("/app/")
     assert "--logdir exp_dir" in services["tensorboard"]["command"]
     words = shlex.split(services["worldmodels"]["command"])
     assert (ROOT / next(word for word in words if word.startswith("tests/"))).is_dir()

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from envs.carla.tasks import weights_from
-from utils.errors import UserError, check
+from envs.options import check_frames, check_words, from_options
+from utils.errors import check
 
 DELTA_S = 0.05
 """simulated time of a tick"""
@@ -56,20 +57,14 @@ class CarlaConfig:
     """so many lost servers a slot are replaced before the env gives up"""
 
     def __post_init__(self) -> None:
-        ok = self.size % 8 == 0 and 16 <= self.size <= 512
-        check(ok, f"CARLA's frame size must be a multiple of 8 from 16 to 512; got {self.size}.")
-        for name in ("action_repeat", "max_steps"):
-            value = getattr(self, name)
-            check(value > 0, f"CARLA's {name} must be at least 1; got {value}.")
+        check_frames("CARLA", self)
         for name in ("traffic", "restarts"):
             value = getattr(self, name)
             check(value >= 0, f"CARLA's {name} must not be negative; got {value}.")
         for name in ("wheel_deg", "route_m", "stuck_s", "off_road_m", "tick_timeout_s", "start_timeout_s"):
             value = getattr(self, name)
             check(0 < value < math.inf, f"CARLA's {name} must be positive and finite; got {value}.")
-        for name, line in {"task": "circuit route", "obs": "rgb birdview semantic"}.items():
-            value, known = getattr(self, name), line.split()
-            check(value in known, f"CARLA's {name} is one of {', '.join(known)}; got {value!r}.")
+        check_words("CARLA", self, {"task": "circuit route", "obs": "rgb birdview semantic"})
         weights_from(self.weights)
         self.addresses()
 
@@ -97,8 +92,4 @@ def config_from(options: Mapping[str, Any]) -> CarlaConfig:
     Raises:
         UserError: an option is unknown or impossible.
     """
-    known = [field.name for field in fields(CarlaConfig)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise UserError(f"CARLA has no option {unknown[0]!r}; it has {', '.join(known)}.")
-    return CarlaConfig(**options)
+    return from_options(CarlaConfig, "CARLA", options)

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.carla.lite.boxes import PropLike
+
 VEHICLES = frozenset((14, 15, 16, 18, 19))
 """CARLA's labels of cars, trucks, buses, motorcycles and bicycles."""
 TRAFFIC_LIGHT = 7
@@ -18,17 +20,9 @@ PLAIN, LAMP, SHADOW = 0, 1, 2
 """Kinds of faces: lit by the sun; shining by itself in the dark; a shadow, which the RGB camera alone sees."""
 
 
-class BoxLike(Protocol):
+class BoxLike(PropLike, Protocol):
     """What a prop of a map and a box of an actor have in common; metres and radians."""
 
-    @property
-    def centre(self) -> tuple[float, float, float]: ...  # noqa: D102
-    @property
-    def yaw(self) -> float: ...  # noqa: D102
-    @property
-    def extent(self) -> tuple[float, float, float]: ...  # noqa: D102
-    @property
-    def label(self) -> int: ...  # noqa: D102
     @property
     def colour(self) -> tuple[int, int, int]: ...  # noqa: D102
 
