@@ -91,6 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if state is not None:
             search.restore(state)
         run.write_config(cli.to_json(config))
+        print(
+            f"{controller.num_params:,} parameters; {config.pop_size} candidates x {config.n_samples} tracks a "
+            f"generation, on {workers} workers" + ("" if config.display else "; --display shows each"),
+            flush=True,
+        )
         with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
             if state is None:
                 search.start(means, logger)
