@@ -74,8 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = trained.run_files(config.logs)
     world = trained.load_world_model(files, pick(config.device))
     here = trained.real_env(config.env, world, config.logs, config.carla)
-    starts = trained.load_starts(files) if config.place == "dream" else None
-    maker = PlayerMaker(world.world_model, here, starts, config.dream)
+    starts = trained.load_starts(files)
+    dreams = starts if config.place == "dream" else None
+    maker = PlayerMaker(world.world_model, here, dreams, config.dream)
     controller = maker().controller(config.place)
     slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
     if config.dry_run:
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     means = [] if state else first_means(config, controller)
     prepare(config, run, goes_on=state is not None)
     with open_backend(config.backend, maker, workers) as backend:
-        search = ControllerSearch(config, run, world, controller, backend, slots)
+        search = ControllerSearch(config, run, world, controller, starts.mean_features(), backend, slots)
         if state is not None:
             search.restore(state)
         run.write_config(cli.to_json(config))
@@ -114,9 +115,8 @@ def saved_state(config: ControllerConfig, run: RunDir, world: trained.Trained) -
     """What an earlier call saved, if it is to go on: not with --fresh, nor when V or M are others now."""
     if config.fresh or not run.state.exists():
         return None
-    state = load_state(
-        run.state, "fingerprints", "evolution", "best_score", "best_params", "validation_episodes"
-    )
+    needed = ("fingerprints", "evolution", "centre", "best_score", "best_params", "validation_episodes")
+    state = load_state(run.state, *needed)
     return state if state["fingerprints"] == world.fingerprints else None
 
 

@@ -1,5 +1,10 @@
 """Stage C's loop: ask for candidates, evaluate, tell, validate now and then, keep the best, save.
 
+CMA-ES searches controllers of centred features, x - centre: on the features as they are, whose means are as large
+as their spreads, each random change of the weights would press the pedals by a random constant too. What is evaluated
+and saved are the same controllers, written for x. Measured on CarRacing from zeros, one seed: a validation return of
+732 rather than 600 after 10 generations. (Whitening the features besides made it several times slower.)
+
 All that the next generation depends on is saved after each: a search that is restored goes on to the bit.
 """
 
@@ -112,6 +117,7 @@ class ControllerSearch:
         run: the stage's folder.
         world: V and M.
         controller: what the parameters mean.
+        centre: the features' mean, (F,).
         backend: whose workers are players.
         slots: episodes in a task in the real environment, where that has a limit.
     """
@@ -122,11 +128,12 @@ class ControllerSearch:
         run: RunDir,
         world: Trained,
         controller: LinearController,
+        centre: np.ndarray,
         backend: Backend[Task, EpisodeStats],
         slots: int | None = None,
     ) -> None:
         self.config, self.run, self.world = config, run, world
-        self.controller, self.backend = controller, backend
+        self.controller, self.centre, self.backend = controller, centre, backend
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.best_score = -np.inf
@@ -139,6 +146,14 @@ class ControllerSearch:
         seed = seeding.derive(config.seed, "candidates")
         return Evolution(start, config.sigma0, config.pop_size, seed)
 
+    def _uncentred(self, params: np.ndarray) -> np.ndarray:
+        return self.controller.shifted(params, -self.centre)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The controller in the middle of the distribution, float64 (N,)."""
+        return self._uncentred(self.evolution.mean)
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; validate the best again if the validation tracks are others now.
 
@@ -147,6 +162,7 @@ class ControllerSearch:
         """
         try:
             self.evolution.restore(state["evolution"])
+            self.centre = state["centre"].numpy()
             self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
             self.seconds, self.is_started = state["seconds"], True
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -162,7 +178,7 @@ class ControllerSearch:
         scores = self._validate(means)
         self.seconds = time.monotonic() - began
         best = int(np.argmax(scores.returns))
-        self.evolution = self._evolution(means[best])
+        self.evolution = self._evolution(self.controller.shifted(means[best], self.centre))
         self._keep_best(means, scores.returns)
         row = {"validation_mean": float(scores.returns[best]), "best_validation": self.best_score}
         logger.log(0, row | scores.measures(best) | {"seconds": self.seconds})
@@ -208,7 +224,7 @@ class ControllerSearch:
     def _generation(self, progress: Any | None) -> dict[str, float]:
         config, began = self.config, time.monotonic()
         # ask
-        candidates = self.evolution.ask()
+        candidates = self._uncentred(self.evolution.ask())
         # evaluate
         scores = play(
             self.backend,
@@ -235,7 +251,7 @@ class ControllerSearch:
         generation = self.evolution.generation
         is_last = generation == config.generations or self._is_late(self.seconds + time.monotonic() - began)
         if generation % config.validate_every == 0 or is_last:
-            rows = [self.evolution.mean, candidates[int(np.argmax(fitness))]]
+            rows = [self.mean, candidates[int(np.argmax(fitness))]]
             validation = self._validate(rows)
             self._keep_best(rows, validation.returns)
             of_mean, of_best = validation.returns.tolist()
@@ -260,9 +276,10 @@ class ControllerSearch:
 
     def _save(self) -> None:
         """The mean as latest, then everything that the next generation depends on."""
-        self._write(self.run.latest, self.evolution.mean, None)
+        self._write(self.run.latest, self.mean, None)
         state = {
             "evolution": self.evolution.state(),
+            "centre": torch.from_numpy(self.centre.copy()),
             "best_score": self.best_score,
             "best_params": torch.from_numpy(self.best_params.copy()),
             "seconds": self.seconds,

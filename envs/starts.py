@@ -40,6 +40,10 @@ class StartStates:
     def __len__(self) -> int:
         return len(self.z)
 
+    def mean_features(self) -> np.ndarray:
+        """Where controllers find themselves on average: the mean of [z, h], float64 (Z + D,)."""
+        return torch.cat([self.z, self.h], dim=1).double().mean(0).numpy()
+
     def to_checkpoint(self, info: dict[str, Any]) -> Checkpoint:
         """The bundle as data, for one file."""
         weights = {"z": self.z, "h": self.h, "c": self.c}

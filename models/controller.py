@@ -56,3 +56,17 @@ class LinearController:
         device = raw.device
         squashed = torch.maximum(torch.tanh(raw), self._floor.to(device))
         return squashed * self._scale.to(device) + self._offset.to(device)
+
+    def shifted(self, params: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """Parameters that do to features x what `params` do to x + offset.
+
+        Args:
+            params: (..., N).
+            offset: (F,).
+
+        Returns:
+            (..., N): the same weights, other biases.
+        """
+        weights, bias = np.split(params, [self.feature_size * self.action_size], axis=-1)
+        rows = weights.reshape(*weights.shape[:-1], self.action_size, self.feature_size)
+        return np.concatenate([weights, bias + rows @ offset], axis=-1)

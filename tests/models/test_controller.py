@@ -54,6 +54,21 @@ def test_one_controller_serves_all_situations():
     assert torch.allclose(controller.act(params, features), many, atol=1e-6)
 
 
+def test_shifted_parameters_do_the_same_on_shifted_features():
+    rng = np.random.default_rng(0)
+    controller = LinearController(7, LOW, HIGH)
+    params, offset = rng.normal(size=(6, controller.num_params)), rng.normal(size=7)
+    features = rng.normal(size=(6, 7))
+
+    def act(params: np.ndarray, features: np.ndarray) -> torch.Tensor:
+        return controller.act(*(torch.from_numpy(x.astype(np.float32)) for x in (params, features)))
+
+    shifted = controller.shifted(params, offset)
+    assert torch.allclose(act(shifted, features), act(params, features + offset), atol=1e-5)
+    assert not torch.allclose(act(shifted, features), act(params, features), atol=0.1)
+    assert np.allclose(controller.shifted(shifted[0], -offset), params[0])
+
+
 def test_an_unbounded_action_space_is_refused():
     with pytest.raises(UserError, match="bounded"):
         LinearController(3, np.array([-np.inf]), np.array([1.0]))
