@@ -27,7 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup  ## the whole pipeline at its quick preset: about 20 minutes on two cores
-	@$(BIN)/python run_pipeline.py --preset quick --logs $(DEMO)
+	@$(BIN)/python run_pipeline.py --preset quick --logs $(DEMO) $(ARGS)
 
 test: setup  ## the test suite
 	@$(BIN)/python -m pytest -n 2 --dist worksteal

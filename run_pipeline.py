@@ -2,8 +2,8 @@
 
 Random driving never shows V and M the far side of a track, so every further round collects with the current
 controller, trains V and M on with all the data, and evolves on. Each stage is one of the root scripts, run as you
-would run it by hand; the commands are printed. Writes RUN/pipeline.json (what is done), RUN/test-dream.json,
-RUN/test-real.json, RUN/drive.mp4 and RUN/report.html.
+would run it by hand; the commands are printed. Writes RUN/pipeline.json (what is done), RUN/test-*.json (scores),
+ RUN/drive.mp4 and RUN/report.html.
 """
 
 import contextlib
@@ -115,6 +115,11 @@ class PipelineConfig:
         check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
         check_positive(self, "max_workers")
         check_not_negative(self, "rollouts_per_round", "seed")
+        check(
+            specs.kind(self.env) != "dream",
+            f"--env {self.env}: rounds and scores need a real env; record in the dream with "
+            "data/generation_script.py --env dream, then run the stages one by one (see README).",
+        )
         self.spec()
         check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
         check(
@@ -226,7 +231,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     ]
     mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
     evolve = ["traincontroller.py", "--pop-size", str(config.pop_size), *_workers(config), *seed, *logs]
-    evolve += _server(config)
+    evolve += ["--display", *_server(config)]
     evolve += ["--validation-episodes", str(config.validation_episodes)]
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
@@ -250,10 +255,11 @@ def _finish(config: PipelineConfig) -> list[Step]:
     score += ["--episodes", str(config.episodes)]
     score += [] if config.is_carla else ["--renderer", config.renderer]
     video = ["--record", str(config.logs / "drive.mp4")]
+    dreamer = ["--stage", "controller-dream"]
+    inside = [*_json(config, "dreamt"), *dreamer, "--env", "dream", "--horizon", str(config.horizon)]
     steps = [
-        Step(
-            "score: C evolved in the dream", [*score, *_json(config, "dream"), "--stage", "controller-dream"]
-        ),
+        Step("score: C evolved in the dream, there", [*score, *inside]),
+        Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
         Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
     ]
     if config.is_carla:
@@ -292,7 +298,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     record = open_record(config)
     left = [step for step in steps if step.name not in record["done"]]
     if not left:
-        print(f"{config.logs} is finished; start over with --fresh, or go on with a larger --rounds.")
+        print(
+            f"{config.logs} is finished; start over with --fresh (make demo ARGS=--fresh), or go on with a larger "
+            "--rounds."
+        )
     for step in left:
         run_step(config, step, record)
     show_result(config)

@@ -15,7 +15,7 @@ import tyro
 
 import envs
 from data import trained
-from data.trained import DEFAULT_LOGS, SHIPPED, STAGES
+from data.trained import DEFAULT_LOGS, SHIPPED, SHIPPED_CARLA, STAGES
 from envs import specs
 from envs.dream import DreamConfig
 from envs.evaluation import Driver, Place, PlayerMaker, Scores, play
@@ -166,12 +166,13 @@ def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:
         config.logs is None and config.stage is None,
         f"there is no trained controller in {root}; run traincontroller.py --logs {root} first.",
     )
-    files = trained.shipped_files(SHIPPED)
+    shipped = SHIPPED_CARLA if specs.kind(config.env) == "carla" else SHIPPED
+    files = trained.shipped_files(shipped)
     check(
         files.controller.is_file(),
-        f"there is no trained controller in {root} and none in {SHIPPED}; run traincontroller.py first.",
+        f"there is no trained controller in {root} and none in {shipped}; run traincontroller.py first.",
     )
-    print(f"{root} holds no trained controller yet: testing the one shipped in {SHIPPED}")
+    print(f"{root} holds no trained controller yet: testing the one shipped in {shipped}")
     return root, files
 
 

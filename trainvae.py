@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train = FrameSet(store, "train", config.max_frames)
     held_out = FrameSet(store, "validation", config.max_frames).spread(config.validation_frames)
     run.prepare(config.fresh)
+    print(sizes(model))
     total_steps = config.fit.total_steps(len(train))
     done = finished_steps(run)
     info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
@@ -156,11 +157,13 @@ def make_model(config: TrainVAEConfig) -> VisionModel:
 
 def describe(config: TrainVAEConfig, model: VisionModel) -> str:
     """Settings, plan and sizes as text."""
-    lines = [cli.describe(config)]
-    if isinstance(model, NVAE):
-        lines.append(model.plan.describe())
-    lines.append(f"{sum(p.numel() for p in model.parameters()):,} parameters")
-    return "\n".join(lines)
+    return f"{cli.describe(config)}\n{sizes(model)}"
+
+
+def sizes(model: VisionModel) -> str:
+    """How the latent numbers are shared out, and the number of parameters."""
+    plan = f"{model.plan.describe()}\n" if isinstance(model, NVAE) else ""
+    return f"{plan}{sum(p.numel() for p in model.parameters()):,} parameters"
 
 
 def check_dataset(store: EpisodeStore, config: TrainVAEConfig) -> None:

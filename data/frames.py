@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.episodes import EpisodeStore
+from data.seal import append_seal, check_seal
 from utils import seeding
 from utils.files import atomic_write, sweep_temp
 from utils.progress import bar
@@ -93,8 +94,9 @@ def _offset(episode_id: int, stride: int) -> int:
 
 
 def _fits(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a finished array of this shape stands there."""
+    """Whether a finished array of this shape stands there, its seal whole (about a second a gigabyte)."""
     try:
+        check_seal(path)
         frames = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return False
@@ -120,3 +122,4 @@ def _build(
             frames = store.episode(i).obs[_offset(i, stride) :: stride]
             file.write(np.ascontiguousarray(frames).tobytes())
             progress.update(len(frames))
+    append_seal(path)

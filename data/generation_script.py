@@ -1,4 +1,7 @@
-"""Fills a dataset folder with rollouts. Run it again with more --rollouts and it adds what is missing."""
+"""Fills a dataset folder with rollouts. Run it again with more --rollouts and it adds what is missing.
+
+Ten rollouts make a file. A kill loses those in flight, ten a worker at most, and leaves no broken file.
+"""
 
 import sys
 import time

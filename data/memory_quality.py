@@ -28,8 +28,8 @@ class RSquared:
 
     def add(self, predicted: Tensor, actual: Tensor) -> None:
         """Take in numbers of any shape."""
-        actual = actual.double()
-        self._error += float((predicted.double() - actual).square().sum())
+        predicted, actual = (x.cpu().double() for x in (predicted, actual))  # MPS has no float64
+        self._error += float((predicted - actual).square().sum())
         self._sum += float(actual.sum())
         self._squares += float(actual.square().sum())
         self._count += actual.numel()

@@ -19,8 +19,11 @@ from utils.run_dir import RunDir
 
 DEFAULT_LOGS = Path("exp_dir")
 """The run directory where none is named."""
-SHIPPED = Path(__file__).resolve().parent.parent / "pretrained" / "carracing"
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+SHIPPED = PRETRAINED / "carracing"
 """What a fresh clone drives with."""
+SHIPPED_CARLA = PRETRAINED / "carla"
+"""And under --env carla."""
 STAGES = ("controller", "controller-dream")
 """Where a run may keep a controller; the one evolved in the real env comes first."""
 

@@ -172,7 +172,7 @@ class DreamEnv(SlotEnv):
             state[slots] = new
         features = self.world_model.features(z, carry)
         terminated = self._terminates(prediction.termination_logit, uniform[:, 1])
-        return features.cpu().numpy(), prediction.reward.double().cpu().numpy(), terminated.cpu().numpy()
+        return features.cpu().numpy(), prediction.reward.cpu().double().numpy(), terminated.cpu().numpy()
 
     def _terminates(self, logit: Tensor, uniform: Tensor) -> Tensor:
         if self.config.termination == "sample":

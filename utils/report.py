@@ -30,6 +30,14 @@ class Plot(NamedTuple):
 
 YARDSTICK = {"NVAE": "vae", "plain VAE": "vae-plain"}
 """Which stage folder holds which vision model."""
+JUDGED = {
+    "mse": ("the frame's error", -1),
+    "mse_road": ("the road's", -1),
+    "mse_car": ("the car's", -1),
+    "elbo": ("ELBO", 1),
+    "frames_per_s": ("encoder frames/s", 1),
+}
+"""What is compared, and which sign is better."""
 
 STAGES: dict[str, tuple[str, list[Plot]]] = {
     "vae": (
@@ -103,6 +111,7 @@ def score_title(name: str) -> str:
     titles = {
         "real": "C evolved in the dream, then for real",
         "dream": "C evolved in the dream only",
+        "dreamt": "the same, scored in the dream",
         "pursuit": "pure pursuit, which knows the road",
     }
     return titles.get(name, name)
@@ -127,6 +136,8 @@ def _scores(page: Page, root: Path) -> None:
     for video in sorted(root.glob("*.mp4")):
         if video.stat().st_size <= MAX_VIDEO_BYTES:
             page.video(video.read_bytes(), "The real frame, V's reconstruction of it, and M's dream.")
+        else:
+            page.text(f"{video.name} is too large for this page; it lies beside it.")
 
 
 def _pipeline(page: Page, root: Path) -> None:
@@ -181,6 +192,17 @@ def _comparison(page: Page, root: Path) -> None:
         return
     page.heading("NVAE beside the plain VAE of 2018")
     page.text("The same latent size and the same training time; errors on the validation split.")
+    page.text(verdict(quality))
     keys = [key for key, value in quality["NVAE"].items() if isinstance(value, (int, float))]
     rows = [[key.replace("_", " "), *(f"{quality[name][key]:.6g}" for name in quality)] for key in keys]
     page.table(["", *quality], rows)
+
+
+def verdict(quality: dict[str, dict]) -> str:
+    """Which model wins what, in a sentence."""
+    wins: dict[str, list[str]] = {name: [] for name in quality}
+    for key, (title, sign) in JUDGED.items():
+        values = {name: sign * figures[key] for name, figures in quality.items() if key in figures}
+        if len(values) == len(quality):
+            wins[max(values, key=lambda name: values[name])].append(title)
+    return "; ".join(f"the {name} wins on {', '.join(won) or 'nothing'}" for name, won in wins.items()) + "."

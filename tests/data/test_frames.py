@@ -33,6 +33,17 @@ def test_the_cache_is_made_once_and_again_when_the_dataset_changes(tmp_path):
     assert new != cache
 
 
+def test_a_cache_with_one_flipped_bit_is_made_again(tmp_path):
+    store = make_store(tmp_path)
+    frames = FrameSet(store, "train")
+    before = frames.batch(np.arange(len(frames))).copy()
+    (cache,) = (tmp_path / "cache").glob("frames-train-*.npy")
+    damaged = bytearray(cache.read_bytes())
+    damaged[-100] ^= 1
+    cache.write_bytes(damaged)
+    assert np.array_equal(FrameSet(store, "train").batch(np.arange(len(frames))), before)
+
+
 def test_a_truncated_cache_is_made_again(tmp_path):
     store = make_store(tmp_path)
     before = FrameSet(store, "train").batch(np.arange(64))

@@ -36,6 +36,9 @@ def test_later_rounds_add_to_earlier_ones():
     assert flag(steps["round 3: collect"], "--policy") == "mixed"
     generations = [flag(steps[f"round {n}: C in the real environment"], "--generations") for n in (1, 2, 3)]
     assert generations == ["10", "10", "200"]
+    assert "--display" in steps["round 1: C in the dream"]
+    inside = steps["score: C evolved in the dream, there"]
+    assert (flag(inside, "--env"), flag(inside, "--stage")) == ("dream", "controller-dream")
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
 
 
@@ -65,6 +68,8 @@ def test_flags_of_carla_are_refused_elsewhere():
         PipelineConfig(carla="localhost:2000")
     with pytest.raises(UserError, match="there is no env 'karla'"):
         PipelineConfig(env="karla")
+    with pytest.raises(UserError, match="need a real env"):
+        PipelineConfig(env="dream")
 
 
 def test_a_run_begun_before_there_were_newer_settings_goes_on(tmp_path):

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import test_controller
 from data import trained
 
@@ -33,11 +35,21 @@ def test_the_shipped_weights_dream_too(tmp_path: Path, monkeypatch):
     assert json.loads((tmp_path / "a.json").read_text())["lengths"]
 
 
-def test_the_card_names_what_the_files_are():
-    card = (test_controller.SHIPPED / "README.md").read_text()
-    files = trained.shipped_files(test_controller.SHIPPED)
+def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monkeypatch, capsys):
+    pytest.importorskip("carla")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--env", "carla", "--episodes", "2", "--max-workers", "1"]
+    test_controller.main([*flags, "--json", str(tmp_path / "a.json")])
+    assert str(trained.SHIPPED_CARLA) in capsys.readouterr().out
+    assert json.loads((tmp_path / "a.json").read_text())["mean"] > 400, "a beginner leaves the road at 50"
+
+
+@pytest.mark.parametrize("folder", [trained.SHIPPED, trained.SHIPPED_CARLA])
+def test_the_card_names_what_the_files_are(folder: Path):
+    card = (folder / "README.md").read_text()
+    files = trained.shipped_files(folder)
     world = trained.load_world_model(files)
     info = trained.load_controller(files.controller, world.world_model.feature_size).info
     assert {key: info[key] for key in world.fingerprints} == world.fingerprints, "they were evolved together"
-    for word in ("seed", "hours", "held-out tracks", "+-", "run_pipeline.py"):
+    for word in ("seed", "hours", "held-out", "+-", "run_pipeline.py"):
         assert word in card, word

@@ -2,10 +2,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from utils.html import Page
 from utils.logger import Logger
-from utils.report import score_line, write_report
+from utils.report import score_line, verdict, write_report
 from utils.run_dir import RunDir
 
 RESULT = {
@@ -47,6 +48,21 @@ def test_the_yardstick_stands_beside_the_nvae(tmp_path: Path):
         (tmp_path / stage / "quality.json").write_text(json.dumps({"arch": stage, "mse_road": mse}))
     page = write_report(tmp_path).read_text()
     assert "<td>mse road</td><td>0.001</td><td>0.002</td>" in page
+
+
+def test_it_says_who_wins_what():
+    nvae = {"mse": 1.0, "mse_road": 3.0, "elbo": -5.0, "frames_per_s": 9.0, "mse_hud": 0.0}
+    plain = {"mse": 2.0, "mse_road": 2.0, "elbo": -6.0, "frames_per_s": 10.0, "mse_hud": 1.0}
+    assert verdict({"NVAE": nvae, "plain VAE": plain}) == (
+        "the NVAE wins on the frame's error, ELBO; the plain VAE wins on the road's, encoder frames/s."
+    )
+    assert "the plain VAE wins on nothing" in verdict({"NVAE": {"mse": 1.0}, "plain VAE": {"mse": 2.0}})
+
+
+def test_a_video_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("utils.report.MAX_VIDEO_BYTES", 10)
+    (tmp_path / "drive.mp4").write_bytes(bytes(11))
+    assert "drive.mp4 is too large for this page" in write_report(tmp_path).read_text()
 
 
 def test_what_a_page_is_given_is_escaped(tmp_path: Path):
