@@ -128,11 +128,13 @@ def _scores(page: Page, root: Path) -> None:
                 score_title(name),
                 *(f"{result[key]:.1f}" for key in names),
                 f"{result['laps_finished']} / {result['episodes']}",
-                "; ".join(result.get("in_words", [])),
             ]
             for name, result in tests.items()
         ]
-        page.table(["controller", *names, "laps finished", "besides"], rows)
+        page.table(["controller", *names, "laps finished"], rows)
+    for name, result in tests.items():
+        if result.get("in_words"):
+            page.text(f"{score_title(name)}: {'; '.join(result['in_words'])}.")
     for video in sorted(root.glob("*.mp4")):
         if video.stat().st_size <= MAX_VIDEO_BYTES:
             page.video(video.read_bytes(), "The real frame, V's reconstruction of it, and M's dream.")

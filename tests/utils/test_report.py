@@ -59,6 +59,14 @@ def test_it_says_who_wins_what():
     assert "the plain VAE wins on nothing" in verdict({"NVAE": {"mse": 1.0}, "plain VAE": {"mse": 2.0}})
 
 
+def test_what_an_env_measures_stands_below_the_scores(tmp_path: Path):
+    (tmp_path / "test-pursuit.json").write_text(
+        json.dumps(RESULT | {"in_words": ["mean speed 9 m/s", "0 crashes"]})
+    )
+    page = write_report(tmp_path).read_text()
+    assert "pure pursuit, which knows the road: mean speed 9 m/s; 0 crashes." in page
+
+
 def test_a_video_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("utils.report.MAX_VIDEO_BYTES", 10)
     (tmp_path / "drive.mp4").write_bytes(bytes(11))
