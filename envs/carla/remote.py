@@ -19,6 +19,7 @@ from envs.carla.drive import Outcome
 from envs.carla.sensors import IMPACT_WAIT_S, Lost
 from envs.carla.server import Address
 from envs.carla.session import Seen, Session
+from envs.carla.world import Settings
 from utils.errors import UserError
 
 GRACE_S = 5.0
@@ -30,6 +31,7 @@ class RemoteSession:
 
     def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool) -> None:
         self._config, self._made_of = config, (config, address, has_lidar)
+        self._found: Settings | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
 
@@ -45,7 +47,7 @@ class RemoteSession:
                 cwd=Path(__file__).parents[2],
             )
         self._line = Connection(ours.detach())
-        self._line.send(self._made_of)
+        self._line.send((*self._made_of, self._found))
 
     def begin(self, seed: int) -> Seen:
         """See Sessions."""
@@ -65,6 +67,18 @@ class RemoteSession:
 
     def close(self) -> None:
         """See Sessions."""
+        if self._found is not None:
+            self.launch()  # if it was abandoned: a new process gives the server its settings back
+        self._found = None
+        self._end()
+
+    def abandon(self) -> None:
+        """See Sessions."""
+        if self.process is not None:
+            self.process.kill()  # its server goes with it
+        self._end()
+
+    def _end(self) -> None:
         if self.process is None or self._line is None:
             return
         self._line.close()  # which tells it to
@@ -75,19 +89,13 @@ class RemoteSession:
             self.process.wait()
         self.process = self._line = None
 
-    def abandon(self) -> None:
-        """See Sessions."""
-        if self.process is not None:
-            self.process.kill()  # its server goes with it
-        self.close()
-
     def _ask(self, timeout_s: float, name: str, *arguments: Any) -> Any:
         assert self._line is not None
         try:
             self._line.send((name, arguments))
             if not self._line.poll(timeout_s + GRACE_S):
                 raise Lost(f"the CARLA client did not {name} within {timeout_s + GRACE_S:g} s")
-            kind, answer = self._line.recv()
+            kind, answer, self._found = self._line.recv()
         except (EOFError, OSError):
             raise Lost("the process of the CARLA client died") from None
         if kind == "done":
@@ -111,11 +119,11 @@ def serve(line: "Connection[Any, Any]") -> None:
         except UserError as error:
             answer = "wrong", str(error)
         except Lost as error:
-            line.send(("lost", str(error)))
+            line.send(("lost", str(error), session.found))
             if session.server is not None:
                 session.server.stop()
             os._exit(1)  # without asking the Traffic Manager, which would wait for the server
-        line.send(answer)
+        line.send((*answer, session.found))
 
 
 if __name__ == "__main__":

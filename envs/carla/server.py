@@ -24,6 +24,8 @@ from utils.errors import UserError, check
 LAUNCHERS = ("CarlaUE4.sh", "CarlaUnreal.sh")
 TRIES = 3
 """blocks of ports that are tried: somebody may take a port between our probe and the server's start"""
+CONNECT_S = 10.0
+"""for a running server to accept a connection"""
 LEASH = '("$@"; kill -KILL 0) & cat > /dev/null; kill -KILL 0'
 """sh: run a command; when it ends, or our end of standard input closes, kill the whole process group"""
 
@@ -32,10 +34,13 @@ Command = Callable[[int], list[str]]
 
 
 class Attached:
-    """A server that somebody else runs at host:port; we leave it as we found it.
+    """A server that somebody else runs at host:port; it goes on running when we let go of it.
 
     Raises:
         UserError: another slot, here or in another process of this machine, drives it.
+
+    Attributes:
+        was_there: it has been met, so that it is waited for when it is gone: somebody may be starting it again.
     """
 
     is_lite = False
@@ -45,6 +50,7 @@ class Attached:
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
+        self.was_there = False
         self._claim = Claim(f"server/{host}:{port}")
         check(
             self._claim.is_held,
@@ -61,16 +67,37 @@ class Attached:
         """Return once it accepts connections.
 
         Raises:
-            UserError: it does not at all, or not in time.
+            UserError: it does not at all, or, if it was there before, not in time.
         """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._connect(timeout_s)
+            except OSError as error:
+                if self.was_there and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                self.stop()
+                where = f"{self.host}:{self.port}"
+                late = (
+                    f"; it was there and has not come back within {timeout_s:g} s" if self.was_there else ""
+                )
+                raise UserError(
+                    f"no CARLA server answers at {where} ({error}){late}; start one or give another address."
+                ) from None
+            self.was_there = True
+            return
+
+    def accepts(self) -> bool:
+        """Whether it accepts a connection now."""
         try:
-            socket.create_connection((self.host, self.port), min(timeout_s, 10.0)).close()
-        except OSError as error:
-            self.stop()
-            where = f"{self.host}:{self.port}"
-            raise UserError(
-                f"no CARLA server answers at {where} ({error}); start one or give another address."
-            ) from None
+            self._connect(CONNECT_S)
+        except OSError:
+            return False
+        return True
+
+    def _connect(self, timeout_s: float) -> None:
+        socket.create_connection((self.host, self.port), min(timeout_s, CONNECT_S)).close()
 
     def stop(self) -> None:
         """Let go of it; it goes on running."""

@@ -13,8 +13,9 @@ from envs.carla import tasks
 from envs.carla.config import CarlaConfig
 from envs.carla.drive import Drive, Outcome
 from envs.carla.sensors import Lost
-from envs.carla.server import Address, Server, start
-from envs.carla.world import World
+from envs.carla.server import Address, Attached, Server, start
+from envs.carla.world import Settings, World
+from utils.errors import UserError
 
 
 class Seen(NamedTuple):
@@ -49,7 +50,7 @@ class Sessions(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop the server if we started it; otherwise leave it as it was found."""
+        """Stop the server if we started it; otherwise give it its settings back and take our actors away."""
         ...
 
     def abandon(self) -> None:
@@ -79,10 +80,17 @@ class Session:
         config: what to drive and where.
         address: of the server.
         has_lidar: attach one to the car.
+        found: what a running server was set to before an earlier session took it over and was lost.
+
+    Attributes:
+        found: what the running server was set to before we took it over; None until it has told.
     """
 
-    def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool) -> None:
+    def __init__(
+        self, config: CarlaConfig, address: Address, has_lidar: bool, found: Settings | None = None
+    ) -> None:
         self._config, self._address, self._has_lidar = config, address, has_lidar
+        self.found = found
         self.server: Server | None = None
         self.world: World | None = None
         self._drive: Drive | None = None
@@ -97,6 +105,8 @@ class Session:
         """See Sessions."""
         if self.server is None:
             self.server = start(self._address)
+            if isinstance(self.server, Attached):
+                self.server.was_there = self.found is not None
             atexit.register(_close, weakref.ref(self))  # runs before the server's own finaliser
 
     def begin(self, seed: int) -> Seen:
@@ -106,7 +116,11 @@ class Session:
         if self.world is None:
             self.server.wait(self._config.start_timeout_s)
         with answered():
-            self.world = self.world or World(self.server, self._config)
+            if self.world is None:
+                self.world = World(self.server, self._config)
+                if isinstance(self.server, Attached):
+                    self.found = self.found or self.world.settings()  # after a loss they may be ours
+                self.world.take_over()
             self._drive = Drive(self.world, self._config, seed, self._has_lidar)
         return self._seen()
 
@@ -121,22 +135,28 @@ class Session:
 
     def close(self) -> None:
         """See Sessions."""
-        if self.world is not None and self.server is not None:
-            self.world.hang_up()
-            with contextlib.suppress(RuntimeError):
-                if self.server.is_running and self.world.is_answering():
-                    self.world.clear()  # also where the server is stopped: the client complains of sensors left
-                    if isinstance(self._address, tuple):
-                        self.world.restore()
-        self._forget()
+        with contextlib.suppress(RuntimeError, UserError):
+            if self.world is not None:
+                self.world.hang_up()
+            elif isinstance(self.server, Attached) and self.found and self.server.accepts():
+                self.world = World(self.server, self._config)  # it was abandoned, and may be well again
+            if self.server and self.world and self.server.is_running and self.world.is_answering():
+                self.world.clear()  # also where the server is stopped: the client complains of sensors left
+                if isinstance(self.server, Attached) and self.found:
+                    self.world.give_back(self.found)
+        self.found = None
+        self._let_go()
 
     def abandon(self) -> None:
-        """See Sessions."""
+        """See Sessions. A running server stays claimed: nobody else may drive it before it has its settings back."""
         if self.world is not None:
             self.world.hang_up()
-        self._forget()
+        if isinstance(self.server, Attached):
+            self._drive = self.world = None
+        else:
+            self._let_go()
 
-    def _forget(self) -> None:
+    def _let_go(self) -> None:
         self._drive = self.world = None
         if self.server is not None:
             self.server.stop()

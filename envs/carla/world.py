@@ -22,6 +22,8 @@ THREADS = 2
 SUBSTEPS = 5
 OWN_MAPS = {"loop": lambda seed: maps.loop(), "circuit": maps.circuit, "town": lambda seed: maps.town()}
 """name -> OpenDRIVE text for a seed"""
+Settings = dict[str, Any]
+"""fields of a carla.WorldSettings, which cannot go to another process itself"""
 LIFT_M = 0.3
 """the car is put down from so high, because a simulator refuses a place where wheels touch the road"""
 
@@ -45,14 +47,28 @@ class World:
         )
         self.is_lite = server.is_lite
         self._world = self.client.get_world()
-        self._before = self._world.get_settings()
-        self._world.apply_settings(self._settings())
         self.others: list[Any] = []
         self._loaded: tuple[str, int] | None = None
         self._texture: Texture | None = None
         self._actors: list[Any] = []
         self._feeds: list[Feed] = []
         self._traffic: Any = None
+
+    def settings(self) -> Settings:
+        """What the server is set to."""
+        settings = self._world.get_settings()
+        return {name: getattr(settings, name) for name in dir(settings) if not name.startswith("_")}
+
+    def take_over(self) -> None:
+        """Let the server wait for our ticks."""
+        self._world.apply_settings(self._ours())
+
+    def give_back(self, found: Settings) -> None:
+        """Set the server to what it was set to."""
+        settings = carla.WorldSettings()
+        for name, value in found.items():
+            setattr(settings, name, value)
+        self._world.apply_settings(settings)
 
     def load(self, name: str, seed: int) -> None:
         """Make a map the world, unless it is already.
@@ -200,11 +216,7 @@ class World:
         """True; a server that does not answer costs one time-out here, rather than one for each actor."""
         return bool(self.client.get_server_version())
 
-    def restore(self) -> None:
-        """Give the server its settings back."""
-        self._world.apply_settings(self._before)
-
-    def _settings(self) -> Any:
+    def _ours(self) -> Any:
         settings = self._world.get_settings()
         settings.synchronous_mode = True
         settings.fixed_delta_seconds = DELTA_S

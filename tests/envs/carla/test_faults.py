@@ -1,6 +1,7 @@
 """What happens to the env when its server does not behave. Time-outs are short, and nothing may outlast them."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from envs.carla.env import CarlaVec
 from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
+from tests.envs.carla.lite.server_process import LiteServer
 from tests.envs.carla.test_server import is_alive, server_in, wait_until_dead
 from utils.errors import UserError
 
@@ -234,10 +236,71 @@ def test_a_sensor_that_never_answers_is_named(server: Started, line: Line) -> No
 
 
 def test_a_server_that_goes_away_for_good_is_missed_with_one_sentence(server: Started) -> None:
-    env = CarlaVec(1, CarlaConfig(carla=f"127.0.0.1:{server.port}", size=16, tick_timeout_s=0.5))
+    address = f"127.0.0.1:{server.port}"
+    env = CarlaVec(1, CarlaConfig(carla=address, size=16, tick_timeout_s=0.5, start_timeout_s=5.0))
     env.reset(seed=[0])
     server.stop()
     assert env.step(FORWARD)[4]["server_restarted"].all()
-    with pytest.raises(UserError, match=r"no CARLA server answers at 127\.0\.0\.1"):
+    with pytest.raises(
+        UserError, match=r"no CARLA server answers at 127\.0\.0\.1.* not come back within 5 s"
+    ):
         env.reset(seed=[0])
     env.close()
+
+
+def settings_of(server: Started) -> tuple[bool, float | None]:
+    """Whether it waits for ticks, and for how long a tick is."""
+    import carla
+
+    client = carla.Client(server.host, server.port)
+    client.set_timeout(20.0)
+    settings = client.get_world().get_settings()
+    return settings.synchronous_mode, settings.fixed_delta_seconds
+
+
+@pytest.mark.parametrize("traffic", [0, 2])
+@pytest.mark.parametrize("has_next_episode", [True, False])
+def test_a_running_server_that_froze_gets_its_owners_settings_back(
+    server: Started, traffic: int, has_next_episode: bool
+) -> None:
+    """It is in our mode when the next client meets it, which must not take that for the owner's wish."""
+    before = settings_of(server)
+    assert before == (False, None)
+    address = f"{server.host}:{server.port}"
+    env = CarlaVec(
+        1,
+        CarlaConfig(carla=address, map="loop", size=16, obs="birdview", traffic=traffic, tick_timeout_s=1.0),
+    )
+    env.reset(seed=[0])
+    pid = server_in(server.process.pid)
+    os.kill(pid, signal.SIGSTOP)
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    os.kill(pid, signal.SIGCONT)
+    assert settings_of(server) == (True, pytest.approx(0.05))
+    if has_next_episode:
+        env.reset(seed=[0])
+        assert not env.step(FORWARD)[4]["server_restarted"].any()
+    env.close()
+    assert settings_of(server) == before
+
+
+@pytest.mark.parametrize("traffic", [0, 2])
+def test_a_running_server_that_its_owner_starts_again_takes_the_next_episode(traffic: int) -> None:
+    """As a container with a restart policy does, a while later."""
+    first = LiteServer()
+    address = f"127.0.0.1:{first.port}"
+    env = CarlaVec(1, CarlaConfig(carla=address, map="loop", size=16, traffic=traffic, tick_timeout_s=1.0))
+    seen = episode(env, 5)
+    first.process.kill()
+    first.process.communicate()
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    command = ["/bin/sh", "-c", f"sleep 1; exec {shlex.join(lite_command(first.port))}"]
+    second = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        assert episode(env, 5) == seen
+        assert not env.step(FORWARD)[4]["server_restarted"].any()
+        env.close()
+    finally:
+        second.kill()
+        second.wait()
+        first.close()
