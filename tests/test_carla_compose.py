@@ -53,8 +53,13 @@ def test_what_the_containers_are_built_of_and_see_is_there(services: dict[str, A
             assert (FOLDER / host).resolve().parent == ROOT
             assert inside.startswith("/app/")
     assert "--logdir exp_dir" in services["tensorboard"]["command"]
-    words = shlex.split(services["worldmodels"]["command"])
-    assert (ROOT / next(word for word in words if word.startswith("tests/"))).is_dir()
+    shell, flag, line = shlex.split(services["worldmodels"]["command"])
+    assert (shell, flag) == ("bash", "-c")  # which finds the files of the pattern
+    patterns = [word for word in line.split() if word.startswith("tests/")]
+    files = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
+    assert {"test_env.py", "test_client_actors.py", "test_client_world.py"} <= files
+    assert all(list(ROOT.glob(pattern)) for pattern in patterns)
+    assert all(pattern in (ROOT / "docs" / "carla.md").read_text() for pattern in patterns)
 
 
 def test_the_dockerfile_builds_from_the_lock_on_a_python_that_has_the_client():

@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from tests.envs.carla.lite.server_process import lite_only
+
 carla = pytest.importorskip("carla")
 MODEL3 = "vehicle.tesla.model3"
 
@@ -118,7 +120,8 @@ def test_without_physics_it_stays(synchronous, spawn):
     assert vehicle.get_location().distance(here) > 1.0
 
 
-def test_absurd_pushes_end_no_world(synchronous, spawn, lite):
+@lite_only
+def test_absurd_pushes_end_no_world(synchronous, spawn):
     vehicle = spawn(MODEL3)
     for _ in range(5):
         vehicle.add_impulse(carla.Vector3D(1e38, 1e38, 1e38))

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.envs.carla.lite.server_process import LiteServer
+from tests.envs.carla.lite.server_process import LiteServer, lite_only
 
 carla = pytest.importorskip("carla")
 MODEL3 = "vehicle.tesla.model3"
@@ -226,7 +226,8 @@ def episode(client, ticks=60):
     return digest.hexdigest()
 
 
-def test_the_same_inputs_give_the_same_bits(client, lite):
+@lite_only
+def test_the_same_inputs_give_the_same_bits(client):
     """After a reload, and in another process."""
     first = episode(client)
     assert episode(client) == first

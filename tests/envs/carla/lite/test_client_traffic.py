@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from envs.carla.ports import TRAFFIC_OFFSET
+from tests.envs.carla.lite.server_process import lite_only
 
 carla = pytest.importorskip("carla")
 SCRIPT = Path(__file__).with_name("autopilot.py")
@@ -89,7 +90,8 @@ def test_lights_know_their_lanes(town):
         assert len(light.get_light_boxes()) >= 1
 
 
-def test_a_car_at_a_light_knows_it(town, lite):
+@lite_only
+def test_a_car_at_a_light_knows_it(town):
     light = town.get_actors().filter("traffic.traffic_light")[0]
     stop = light.get_stop_waypoints()[0]
     back = stop.previous(4.0)[0].transform

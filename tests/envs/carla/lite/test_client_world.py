@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from tests.envs.carla.lite.server_process import lite_only
+
 carla = pytest.importorskip("carla")
 SPACING_M = 2.0
 
@@ -98,7 +100,8 @@ def test_reload_keeps_settings_when_asked_to(client, synchronous):
     assert not client.reload_world(True).get_settings().synchronous_mode
 
 
-def test_a_map_of_the_clients_own_becomes_the_whole_world(client, lite):
+@lite_only
+def test_a_map_of_the_clients_own_becomes_the_whole_world(client):
     """Physics, spawn points and pictures come from the text; here another loop than the server's."""
     from envs.carla.lite import maps
 
@@ -179,12 +182,17 @@ def test_debug_shapes_are_taken(synchronous):
     synchronous.tick()
 
 
-def test_layers_and_files(synchronous, client):
+def test_layers_are_taken(synchronous):
     synchronous.load_map_layer(carla.MapLayer.Buildings)
+
+
+@lite_only
+def test_no_files_are_needed(client):
     assert client.get_required_files() == []
 
 
-def test_what_is_not_supported_says_so(client, world, lite):
+@lite_only
+def test_what_is_not_supported_says_so(client, world):
     with pytest.raises(RuntimeError, match=r"start_recorder.*not supported"):
         client.start_recorder("recording.log")
     with pytest.raises(RuntimeError, match=r"unload_map_layer.*not supported"):
