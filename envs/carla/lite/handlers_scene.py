@@ -26,7 +26,6 @@ from envs.carla.lite.schema import (
     text,
 )
 from envs.carla.lite.sensors import Surroundings
-from envs.carla.lite.vehicle_spec import GRAVITY_MPS2
 from envs.carla.lite.weather import Weather
 from envs.carla.lite.wire import to_degrees
 from envs.carla.lite.world import PROP_NAMES
@@ -34,6 +33,7 @@ from envs.carla.lite.world import PROP_NAMES
 HERE = Methods()
 ANY = 255
 MAX_HITS = 16
+MAX_GRAVITY_MPS2 = 1000.0
 _STEP_M = 1e-3
 """A ray that has met something goes on so far behind it."""
 
@@ -133,13 +133,15 @@ def clear_debug_string(session: Session) -> None:
 @HERE.returns(real)
 def get_imui_gravity(session: Session) -> float:
     """The gravity that IMUs feel, m/s2."""
-    return GRAVITY_MPS2
+    return session.host.world.imu_gravity_mps2
 
 
 @HERE.nothing(real)
 def set_imui_gravity(session: Session, gravity_mps2: float) -> None:
-    """It cannot be changed."""
-    raise CallError("another gravity is not supported by the lite server")
+    """Another one, until the episode ends; vehicles go on falling as before."""
+    if abs(gravity_mps2) > MAX_GRAVITY_MPS2:
+        raise CallError(f"a gravity beyond {MAX_GRAVITY_MPS2:g} m/s2 is not supported by the lite server")
+    session.host.world.imu_gravity_mps2 = float(gravity_mps2)
 
 
 @HERE.nothing(boolean)

@@ -64,7 +64,11 @@ class Imu:
         self._noise = _Noise(attributes)
 
     def read(
-        self, acceleration: Vector, angular_velocity: Vector, rotation: Vector
+        self,
+        acceleration: Vector,
+        angular_velocity: Vector,
+        rotation: Vector,
+        gravity_mps2: float = GRAVITY_MPS2,
     ) -> tuple[Vector, Vector, float]:
         """One reading.
 
@@ -72,12 +76,13 @@ class Imu:
             acceleration: of the parent, world axes, m/s2.
             angular_velocity: of the parent, world axes, rad/s; z is the yaw rate.
             rotation: pitch, yaw and roll of the sensor in the world, rad.
+            gravity_mps2: that it feels.
 
         Returns:
             accelerometer (m/s2, with gravity) and gyroscope (rad/s) in the sensor's axes, and the compass (rad).
         """
         ax, ay, az = acceleration
-        felt = into_body((ax, ay, az + GRAVITY_MPS2), rotation)
+        felt = into_body((ax, ay, az + gravity_mps2), rotation)
         turning = into_body(angular_velocity, rotation)
         noisy_felt = [self._noise.add(value, "accel", f"_{axis}") for value, axis in zip(felt, "xyz")]
         noisy_turning = [self._noise.add(value, "gyro", f"_{axis}") for value, axis in zip(turning, "xyz")]

@@ -51,7 +51,8 @@ class ImuSensor(Sensor):
     def measure(self, around: Surroundings) -> Iterator[bytes]:
         """One reading."""
         motion = self.carrier.motion() if self.carrier else self.motion()
-        acceleration, turning, compass = self.imu.read(motion[6:], motion[3:6], self.pose[3:])
+        gravity_mps2 = around.world.imu_gravity_mps2
+        acceleration, turning, compass = self.imu.read(motion[6:], motion[3:6], self.pose[3:], gravity_mps2)
         yield wire.event((schema.Vector3D, acceleration), (schema.Vector3D, turning), (schema.real, compass))
 
 

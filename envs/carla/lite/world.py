@@ -13,6 +13,7 @@ from envs.carla.lite.sensors import Sensor
 from envs.carla.lite.settings import Settings
 from envs.carla.lite.spawning import FAR_M
 from envs.carla.lite.terrain import grip_of, height_of
+from envs.carla.lite.vehicle_spec import GRAVITY_MPS2
 from envs.carla.lite.vehicle_state import VehicleState
 from envs.carla.lite.weather import Weather
 
@@ -50,6 +51,7 @@ class World:
         self.episode, self.frame, self.next_id = episode, frame, next_id
         self.time_s = self.delta_s = 0.0
         self.weather = Weather()
+        self.imu_gravity_mps2 = GRAVITY_MPS2
         self.actors: dict[int, Actor] = {}
         self.vehicles: list[Vehicle] = []
         self.sensors: list[Sensor] = []

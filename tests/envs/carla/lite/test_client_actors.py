@@ -120,6 +120,63 @@ def test_without_physics_it_stays(synchronous, spawn):
     assert vehicle.get_location().distance(here) > 1.0
 
 
+@pytest.mark.parametrize("is_solid", [True, False])
+def test_a_car_drives_through_one_without_collisions(synchronous, spawn, is_solid):
+    vehicle, start = spawn(MODEL3), synchronous.get_map().get_spawn_points()[0]
+    ahead = synchronous.get_map().get_waypoint(start.location).next(10.0)[0].transform
+    ahead.location.z += 0.3
+    other = spawn(MODEL3, transform=ahead)
+    other.set_simulate_physics(False)
+    other.set_collisions(is_solid)
+    way = ahead.location - start.location
+    drive(synchronous, vehicle, 120, throttle=0.6)
+    driven = vehicle.get_location() - start.location
+    is_past = driven.x * way.x + driven.y * way.y > 14.0 * math.hypot(way.x, way.y)
+    assert is_past is not is_solid
+
+
+@pytest.mark.parametrize("has_gravity", [True, False])
+def test_a_car_in_the_air_falls_unless_gravity_is_off(synchronous, spawn, has_gravity):
+    vehicle = spawn(MODEL3)
+    for _ in range(20):
+        synchronous.tick()
+    up = vehicle.get_transform()
+    up.location.z += 10.0
+    vehicle.set_enable_gravity(has_gravity)
+    vehicle.set_transform(up)
+    synchronous.tick()
+    height_m = vehicle.get_location().z
+    for _ in range(10):
+        synchronous.tick()
+    fallen_m = height_m - vehicle.get_location().z
+    assert (fallen_m > 0.5) if has_gravity else abs(fallen_m) < 0.1
+
+
+def test_a_force_pushes_and_an_angular_impulse_spins(synchronous, spawn):
+    vehicle, forward = spawn(MODEL3), synchronous.get_map().get_spawn_points()[0].get_forward_vector()
+    for _ in range(10):
+        synchronous.tick()
+    force_n = 40.0 * vehicle.get_physics_control().mass  # 2 m/s in a tick, 0.4 m/s in a substep
+    vehicle.add_force(carla.Vector3D(forward.x * force_n, forward.y * force_n, 0))
+    synchronous.tick()
+    assert 0.2 < vehicle.get_velocity().dot(forward) < 4.0
+    vehicle.add_angular_impulse(carla.Vector3D(0, 0, 20000.0))
+    synchronous.tick()
+    assert vehicle.get_angular_velocity().z > 1.0
+
+
+def test_calls_about_looks_are_taken(synchronous, spawn):
+    vehicle = spawn(MODEL3)
+    vehicle.set_wheel_steer_direction(carla.VehicleWheelLocation.FL_Wheel, 20.0)
+    vehicle.show_debug_telemetry(True)
+    vehicle.show_debug_telemetry(False)
+    synchronous.set_annotations_traverse_translucency(True)
+    frame = synchronous.tick()
+    drive(synchronous, vehicle, 20, throttle=0.6)
+    assert synchronous.get_snapshot().frame == frame + 20
+    assert speed_mps(vehicle) > 0.5
+
+
 @lite_only
 def test_absurd_pushes_end_no_world(synchronous, spawn):
     vehicle = spawn(MODEL3)

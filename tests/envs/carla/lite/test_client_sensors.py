@@ -181,6 +181,23 @@ def test_rays_see_what_stands_ahead(synchronous, spawn, listen):
     assert 8 < seen.distance < 14
 
 
+def test_the_imu_feels_the_gravity_that_is_set(synchronous, spawn, listen):
+    """The client does not wait for the call; the next one that it waits for comes after it."""
+    vehicle = spawn(MODEL3)
+    for _ in range(20):
+        synchronous.tick()
+    readings = listen(spawn("sensor.other.imu", parent=vehicle))
+    assert synchronous.get_imui_sensor_gravity() == pytest.approx(9.81, abs=0.01)
+    try:
+        for gravity_mps2 in (9.81, 1.62):
+            synchronous.set_imui_sensor_gravity(gravity_mps2)
+            assert synchronous.get_imui_sensor_gravity() == pytest.approx(gravity_mps2)
+            synchronous.tick()
+            assert readings.get(timeout=WAIT_S).accelerometer.z == pytest.approx(gravity_mps2, abs=0.2)
+    finally:
+        synchronous.set_imui_sensor_gravity(9.81)
+
+
 def episode(client, ticks=60):
     """One drive; a digest of every picture, lidar point and pose."""
     world = client.reload_world()

@@ -158,6 +158,9 @@ def test_things_of_the_map(synchronous):
     objects = synchronous.get_environment_objects(carla.CityObjectLabel.Buildings)
     assert [each.bounding_box.location for each in objects] == [each.location for each in buildings]
     assert len(synchronous.get_names_of_all_objects()) == len(everything)
+    synchronous.enable_environment_objects({each.id for each in objects}, True)
+    synchronous.tick()
+    assert len(synchronous.get_environment_objects(carla.CityObjectLabel.Buildings)) == len(objects)
 
 
 def test_rays(synchronous):
