@@ -65,6 +65,10 @@ class CarlaConfig:
             value = getattr(self, name)
             check(0 < value < math.inf, f"CARLA's {name} must be positive and finite; got {value}.")
         check_words("CARLA", self, {"task": "circuit route", "obs": "rgb birdview semantic"})
+        check(
+            self.vehicle.startswith("vehicle."),
+            f"CARLA's vehicle must be a blueprint such as vehicle.tesla.model3; got {self.vehicle!r}.",
+        )
         weights_from(self.weights)
         self.addresses()
 

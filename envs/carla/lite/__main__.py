@@ -10,7 +10,6 @@ from typing import NoReturn
 import cv2
 
 from envs.carla.lite import maps
-from envs.carla.lite.host import Host
 from utils import cli
 from utils.errors import UserError, check
 
@@ -51,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _serve(config: LiteConfig) -> NoReturn:
     is_child = config.parent == os.getppid()  # asked early: a parent may not live long
+    from envs.carla.lite.host import Host  # needs an extra, whose absence is a user's mistake
+
     cv2.setNumThreads(1)
     try:
         host = Host(config.host, config.port, config.map, config.seed)

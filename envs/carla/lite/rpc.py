@@ -15,9 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgpack
-
 from envs.carla.lite import wire
+from envs.carla.lite.packing import msgpack
 from envs.carla.lite.schema import Check, WireError
 from envs.carla.lite.sockets import MAX_CONNECTIONS, Peer
 from envs.carla.lite.streams import PATIENCE_S

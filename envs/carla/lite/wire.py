@@ -11,11 +11,11 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.carla.lite import schema
+from envs.carla.lite.packing import msgpack
 from envs.carla.lite.pose import Pose
 from envs.carla.lite.schema import WireError
 

@@ -241,6 +241,8 @@ def test_nothing_at_the_address_is_said_at_once() -> None:
         ({"task": "parking"}, "one of circuit, route; got 'parking'"),
         ({"obs": "depth"}, "one of rgb, birdview, semantic"),
         ({"action_repeat": 0}, "action_repeat must be at least 1"),
+        ({"vehicle": "walker.pedestrian.0001"}, "a blueprint such as vehicle.* got 'walker.pedestrian.0001'"),
+        ({"vehicle": "sensor.camera.rgb"}, "a blueprint such as vehicle.* got 'sensor.camera.rgb'"),
         ({"traffic": -1}, "traffic must not be negative"),
         ({"tick_timeout_s": float("nan")}, "tick_timeout_s must be positive"),
         ({"weights": {"style": 1}}, "no term 'style'"),

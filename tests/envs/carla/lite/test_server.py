@@ -52,6 +52,19 @@ def test_a_refusal_is_the_whole_output_of_the_process():
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
+def test_without_msgpack_one_sentence_names_the_extra():
+    code = (
+        "import runpy, sys; sys.modules['msgpack'] = None; sys.argv[1:] = ['--port', '1999']\n"
+        "runpy.run_module('envs.carla.lite', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "pip install -e .[carla]" in line
+
+
 @pytest.mark.parametrize("taken", [0, 1])
 def test_a_taken_port_is_told(refusal, port, taken):
     with socket.create_server(("127.0.0.1", port + taken)):
