@@ -1,7 +1,9 @@
-"""The compose file and the Dockerfile agree with each other and with what is pinned here; Docker is not needed."""
+"""The compose file and the Dockerfile agree with each other and with what is pinned here; one test needs Docker."""
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ def test_the_image_is_of_the_version_of_the_pinned_client(services: dict[str, An
     pinned = re.search(r"^carla==([\d.]+)", LOCK, re.MULTILINE)
     assert pinned
     assert services["carla"]["image"] == f"carlasim/carla:{pinned[1]}"
+
+
+def test_docker_compose_takes_the_file():
+    def compose(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = ["docker", "compose", *words]
+        return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+
+    if not shutil.which("docker") or compose("version").returncode:
+        pytest.skip("there is no docker compose")
+    done = compose("config", "--quiet")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_simulator_runs_without_a_window_where_the_others_look_for_it(services: dict[str, Any]):
