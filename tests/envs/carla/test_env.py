@@ -61,6 +61,20 @@ def other(shared: dict[str, CarlaVec], **options: Any) -> CarlaVec:
     return CarlaVec(1, config(**options))
 
 
+@pytest.fixture
+def children() -> Callable[[], str]:
+    """The processes that this one has started."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text
+
+
+def assert_stopped(env: CarlaVec) -> None:
+    """Nothing runs on: neither a server nor a client's process."""
+    session = env._slots[0].session
+    assert isinstance(session, RemoteSession | Session)
+    remains = session.process if isinstance(session, RemoteSession) else session.server
+    assert remains is None
+
+
 def drive(env: CarlaVec, seed: int, act: Callable[[], np.ndarray]) -> list[Step]:
     """The steps of one episode."""
     env.reset(seed=[seed])
@@ -242,6 +256,19 @@ def test_gymnasium_and_stable_baselines_find_nothing_wrong(
     env.close()
 
 
+@pytest.mark.parametrize("options", [{"state": True, "lidar": True}, {"continuous": False}])
+def test_gymnasium_finds_nothing_wrong_with_dicts_and_discrete_actions(
+    shared: dict[str, CarlaVec], options: dict[str, bool]
+) -> None:
+    other(shared).close()
+    env = gymnasium.make("CarlaCircuit-v0", carla=CARLA, map="loop", max_steps=60, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*(symmetric and normalized|imum value is -?infinity).*")
+        check_env(env.unwrapped, skip_render_check=True, skip_close_check=True)
+    env.close()
+
+
 def test_a_dict_tells_the_cars_state_and_what_the_lidar_sees(shared: dict[str, CarlaVec]) -> None:
     other(shared).close()
     env = gymnasium.make("CarlaCircuit-v0", carla=CARLA, state=True, lidar=True)
@@ -292,17 +319,21 @@ def test_what_cannot_be_had_is_said_in_one_sentence(
     env = other(shared, **options)
     with pytest.raises(UserError, match=words):
         env.reset(seed=[0])
-    session = env._slots[0].session
-    remains = session.process if isinstance(session, RemoteSession) else session.server  # type: ignore[attr-defined]
-    assert remains is None, "its server is stopped"
+    assert_stopped(env)
 
 
 @pytest.mark.parametrize("text", ["", "no map", "<OpenDRIVE></OpenDRIVE>", "<OpenDRIVE><road></OpenDRIVE>"])
-def test_an_unreadable_map_is_a_users_mistake(shared: dict[str, CarlaVec], tmp_path: Path, text: str) -> None:
+def test_an_unreadable_map_is_a_users_mistake(
+    shared: dict[str, CarlaVec], children: Callable[[], str], tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "bad.xodr"
     path.write_text(text)
+    env = other(shared, map=str(path))
+    before = children()
     with pytest.raises(UserError, match=r"bad\.xodr is no OpenDRIVE map with roads"):
-        other(shared, map=str(path)).reset(seed=[0])
+        env.reset(seed=[0])
+    assert_stopped(env)
+    assert children() == before
 
 
 def test_a_map_file_can_be_driven(shared: dict[str, CarlaVec], tmp_path: Path) -> None:
@@ -326,12 +357,32 @@ def test_no_free_spawn_point_is_said(env: CarlaVec) -> None:
         world.spawn_car([here, here])
 
 
-def test_another_version_is_said(shared: dict[str, CarlaVec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_free_spawn_point_leaves_no_server(
+    shared: dict[str, CarlaVec], children: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import carla
+
+    env = other(shared, map="loop")
+    before = children()
+    monkeypatch.setattr(carla.World, "try_spawn_actor", lambda *_: None)
+    with pytest.raises(UserError, match="no spawn point is free"):
+        env.reset(seed=[0])
+    assert_stopped(env)
+    assert children() == before
+
+
+def test_another_version_is_said(
+    shared: dict[str, CarlaVec], children: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import carla
 
     monkeypatch.setattr(carla.Client, "get_client_version", lambda self: "0.9.15")
+    env = other(shared)
+    before = children()
     with pytest.raises(UserError, match=r"is 0\.9\.16.* but the carla package is 0\.9\.15"):
-        other(shared).reset(seed=[0])
+        env.reset(seed=[0])
+    assert_stopped(env)
+    assert children() == before
 
 
 @lite_only
