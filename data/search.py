@@ -3,7 +3,7 @@
 CMA-ES searches controllers of centred features, x - centre: on the features as they are, whose means are as large
 as their spreads, each random change of the weights would press the pedals by a random constant too. What is evaluated
 and saved are the same controllers, written for x. Measured on CarRacing from zeros, one seed: a validation return of
-732 rather than 600 after 10 generations. (Whitening the features besides made it several times slower.)
+732 rather than 600 after 10 generations. (Whitened besides, the candidates' mean was 8 after 4, not 77.)
 
 All that the next generation depends on is saved after each: a search that is restored goes on to the bit.
 """
