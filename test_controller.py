@@ -27,7 +27,6 @@ from utils.errors import check, check_not_negative, check_positive
 from utils.files import check_writable, write_json
 from utils.parallel import BackendName, available_cores, open_backend
 from utils.progress import bar
-from utils.run_dir import RunDir
 from utils.video import write_gif, write_video
 
 FPS = 50
@@ -154,10 +153,8 @@ def check_file_to_write(path: Path | None) -> None:
 def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:
     """The run directory, and its files; the shipped ones if nothing else is there or asked for."""
     root = config.logs or DEFAULT_LOGS
-    stages = STAGES if config.stage is None else (config.stage,)
-    stage = next((stage for stage in stages if RunDir(root, stage).best.exists()), None)
-    if stage is not None:
-        files = trained.run_files(root, stage)
+    files = trained.driver_files(root, STAGES if config.stage is None else (config.stage,))
+    if files is not None:
         print(f"testing {files.controller}")
         return root, files
     if config.logs is not None and (root / "controller.safetensors").is_file():

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     means = [] if state else first_means(config, controller)
     prepare(config, run, goes_on=state is not None)
     with open_backend(config.backend, maker, workers) as backend:
-        search = ControllerSearch(config, run, world, controller, starts.mean_features(), backend, slots)
+        search = ControllerSearch(config, run, world, controller, starts, backend, slots)
         if state is not None:
             search.restore(state)
         run.write_config(cli.to_json(config))
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             try:
                 reason = search.evolve(logger)
             finally:
-                draw_curve(run)
+                draw_curves(run)
     print(
         f"{run.path}: {reason}, or start over with --fresh.\n"
         f"best validation return {search.best_score:.1f} (mean of {config.validation_episodes} tracks), kept in "
@@ -145,8 +145,8 @@ def prepare(config: ControllerConfig, run: RunDir, goes_on: bool) -> None:
     run.prepare(config.fresh)
 
 
-def draw_curve(run: RunDir) -> None:
-    """Best, mean and validation against the generation, as a picture."""
+def draw_curves(run: RunDir) -> None:
+    """Best, mean and validation against the generation; of a dream, real return against dream return besides."""
     rows = read_metrics(run.metrics)
     series = {}
     for name in ("best", "mean", "validation_mean", "validation_best"):
@@ -155,6 +155,16 @@ def draw_curve(run: RunDir) -> None:
             series[name] = tuple(zip(*points, strict=True))
     if series:
         plots.curve(run.pictures / "learning_curve.png", series, "generation", "return", f"C ({run.stage})")
+    pairs = np.array(
+        [
+            (row[f"dream_{which}"], row[f"validation_{which}"])
+            for row in rows
+            for which in ("mean", "best")
+            if row.get(f"dream_{which}") is not None
+        ]
+    )
+    if len(pairs):
+        plots.scatter(run.pictures / "gap.png", pairs[:, 0], pairs[:, 1], "dream return", "real return")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 import envs
 from data.episodes import EpisodeStore
 from data.latents import LatentStore, check_frames, load_or_encode
-from data.memory_quality import dream_rows, evaluate, in_words
+from data.memory_quality import dream_rows, evaluate, honesty, in_words
 from data.sequences import SequenceSet
 from data.start_states import draw_starts
 from data.trained import check_same_env, open_dataset
@@ -146,8 +146,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         key=vision_mark + store.fingerprint(),
         settings=cli.to_json(replace(config, dataset=store.rootdir)),
     )
-    keep_starts(run, config, vision, latents, info)
-    report(run, held_out)
+    memory = load_built(run.best, build, "mdnrnn")
+    assert isinstance(memory, MDNRNN)
+    world_model = WorldModel(vision, memory, device)
+    keep_starts(run, config, world_model, latents, info)
+    report(run, held_out, world_model)
     if result.step == done:
         print(
             f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh to "
@@ -265,12 +268,9 @@ def draw(
 
 
 def keep_starts(
-    run: RunDir, config: TrainMDRNNConfig, vision: VisionModel, latents: LatentStore, info: dict[str, Any]
+    run: RunDir, config: TrainMDRNNConfig, world_model: WorldModel, latents: LatentStore, info: dict[str, Any]
 ) -> None:
     """Write the start states of dreams beside M, so that dreams need no dataset."""
-    memory = load_built(run.best, build, "mdnrnn")
-    assert isinstance(memory, MDNRNN)
-    world_model = WorldModel(vision, memory, next(vision.parameters()).device)
     box = envs.action_space(info["env"])
     bounds, seed, share = (box.low, box.high), config.fit.seed, config.first_starts
     starts = draw_starts(latents, world_model, bounds, NUM_STARTS, seed, first_share=share)
@@ -278,12 +278,10 @@ def keep_starts(
     save_checkpoint(run.path / "starts.safetensors", checkpoint)
 
 
-def report(run: RunDir, held_out: SequenceSet) -> None:
+def report(run: RunDir, held_out: SequenceSet, world_model: WorldModel) -> None:
     """Score the best checkpoint on all held-out windows and keep the figures as quality.json."""
-    model = load_built(run.best, build, "mdnrnn")
-    assert isinstance(model, MDNRNN)
-    model.to(held_out.device)
-    scores = evaluate(model, (held_out.ordered_batch(i) for i in range(held_out.num_batches())))
+    batches = (held_out.ordered_batch(i) for i in range(held_out.num_batches()))
+    scores = evaluate(world_model.m, batches) | honesty(world_model, held_out.latents)
     write_json(run.path / "quality.json", {**scores, "in_words": in_words(scores)})
     print(f"{run.best}: {in_words(scores)}")
 

@@ -25,6 +25,7 @@ from utils import cli
 from utils.device import num_threads
 
 LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
+PAID = np.ones((2, 1))
 Z, A, D, K = 32, 3, 256, 5
 
 
@@ -71,7 +72,7 @@ class ClassicDream:
 def batched(config: DreamBenchConfig) -> Work:
     """Ours: `evaluate` in a DreamEnv, another controller in every dream."""
     world_model = WorldModel(VAE(VAEConfig()), MDNRNN(MDNRNNConfig(Z, A, D, K)))
-    starts = StartStates(torch.randn(64, Z), torch.zeros(64, D), torch.zeros(64, D), LOW, HIGH)
+    starts = StartStates(torch.randn(64, Z), torch.zeros(64, D), torch.zeros(64, D), LOW, HIGH, PAID)
     env = DreamEnv(world_model, starts, config.dreams, DreamConfig(horizon=config.steps, termination="never"))
     controller = LinearController(world_model.feature_size, LOW, HIGH)
     params = 0.1 * np.random.default_rng(0).standard_normal((config.dreams, controller.num_params))

@@ -208,7 +208,7 @@ class Collector:
         if policy_name == "lane":
             self.tap.guide()  # an env without one says so
             return self.tap, Lane(space, self.tap.guide, self.config.noise)
-        files = trained.run_files(self.config.logs)
+        files = trained.driver_files(self.config.logs) or trained.run_files(self.config.logs)
         world_model = trained.load_world_model(files, pick(self.config.device)).world_model
         driver = trained.load_controller(files.controller, world_model.feature_size)
         policy = Controlled(space, driver.controller, driver.params, self.config.noise)

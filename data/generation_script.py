@@ -17,7 +17,7 @@ from data.collect import SLICE, CollectorMaker, PolicyName, Slice, make_env, onl
 from data.episodes import Index, load_index
 from data.policies import NoiseConfig
 from data.shards import DatasetHeader
-from data.trained import run_files
+from data.trained import driver_files
 from envs import specs
 from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
@@ -60,7 +60,7 @@ class GenerationConfig:
     """CARLA's server, HOST:PORT, or several with commas between; without it CARLA_ROOT's simulator is started, or our
     lite server"""
     logs: cli.LogsArg = Path("exp_dir")
-    """run directory of the controller, or of the dream"""
+    """run directory of the controller (the one evolved for real, if it has one, else the dream's), or of the dream"""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     seed: int = 0
     """of tracks, noise and split; fixed for a dataset"""
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_writable(rootdir)
     with only_writer(rootdir):
         index, has_guide = _open_dataset(config, rootdir, spec, here)
-        has_controller = run_files(config.logs).controller.is_file()
+        has_controller = driver_files(config.logs) is not None
         slices = plan(index, config.rollouts, config.policy, has_controller, has_guide)
         slots, threads = specs.capacity(here, None, config.threads or available_cores())
         maker = CollectorMaker(

@@ -7,16 +7,22 @@ Axes: b batch, t time, z latent, a action.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.latents import LatentStore
 from models.mdnrnn import MDNRNN, Prediction, SequenceBatch
 from models.world_model import WorldModel
+from utils import seeding
+from utils.seeding import Split
 
 SPAN = 10
 """Steps over which rewards are summed for the second R2."""
+STRETCHES, WATCHED, DREAMT = 256, 40, 100
+"""Held-out stretches on which dreams are compared with reality, steps watched first, and steps dreamt."""
 
 
 class RSquared:
@@ -78,7 +84,7 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
 
 
 def in_words(scores: dict[str, float]) -> str:
-    """One sentence about what `evaluate` found."""
+    """One sentence about what `evaluate` found, and `honesty`, if it was asked."""
     there, foretold = scores["terminations"], scores["terminations_foretold"]
     if there:
         ends = f"{scores['termination_recall']:.0%} of {there:.0f} terminations foretold"
@@ -87,9 +93,19 @@ def in_words(scores: dict[str, float]) -> str:
         )
     else:
         ends = f"terminations not judged, for no held-out episode has one ({foretold:.0f} false alarms)"
-    return (
+    words = (
         f"NLL {scores['nll']:.3f} nats a latent, reward R2 {scores['reward_r2']:.2f} a step and "
         f"{scores['reward_r2_10']:.2f} over ten, {ends}"
+    )
+    if "dream_steps" not in scores:
+        return words
+    steps, paid, real, r2, spread = (
+        scores[name]
+        for name in ("dream_steps", "dream_reward", "real_reward", "dream_reward_r2", "dream_spread")
+    )
+    return (
+        f"{words}; {steps:.0f} dreamed steps pay {paid:.1f} where the real ones paid {real:.1f} (R2 {r2:.2f}), and "
+        f"end with {spread:.2f} times the real spread of z"
     )
 
 
@@ -100,36 +116,82 @@ def span_sums(reward: Tensor, mask: Tensor) -> Tensor:
     return spans.sum(2)[mask[:, : num * SPAN].unflatten(1, (num, SPAN)).all(2)]
 
 
+class Dreamt(NamedTuple):
+    """What M dreams under given actions."""
+
+    z: Tensor
+    """latents, the first of them real, (N, S + 1, Z)"""
+    reward: Tensor
+    """expected rewards, (N, S)"""
+
+
 @torch.inference_mode()
 def open_loop(
     world_model: WorldModel, z: Tensor, action: Tensor, warmup: int, temperature: float, seed: int
-) -> Tensor:
+) -> Dreamt:
     """Watch the first steps, then dream on under the actions that were really taken.
 
     Args:
         world_model: V and M.
-        z: real latents, (warmup + 1, Z) of them are looked at.
-        action: real actions, (T, A).
+        z: real latents, warmup + 1 of them are looked at, (N, T + 1, Z).
+        action: real actions, (N, T, A).
         warmup: steps watched.
         temperature: of the dream.
         seed: of its noise.
 
     Returns:
-        The latents from step `warmup` on, the first of them real, (T - warmup + 1, Z).
+        The dream from step `warmup` on: S = T - warmup steps.
     """
     generator = torch.Generator().manual_seed(seed)
-    carry = world_model.initial(1)
+    carry = world_model.initial(len(z))
     for t in range(warmup):
-        carry = world_model.advance(z[t : t + 1], action[t : t + 1], carry)
-    now = z[warmup : warmup + 1]
-    dreamt = [now]
-    for t in range(warmup, len(action)):
-        carry = world_model.advance(now, action[t : t + 1], carry)
-        uniform = torch.rand(1, generator=generator).to(now.device)
-        normal = torch.randn(1, world_model.latent_size, generator=generator).to(now.device)
-        now = world_model.predict(now, carry).mixture.sample(uniform, normal, temperature)
-        dreamt.append(now)
-    return torch.cat(dreamt)
+        carry = world_model.advance(z[:, t], action[:, t], carry)
+    now = z[:, warmup]
+    latents, rewards = [now], []
+    for t in range(warmup, action.shape[1]):
+        carry = world_model.advance(now, action[:, t], carry)
+        prediction = world_model.predict(now, carry)
+        uniform = torch.rand(len(z), generator=generator).to(now.device)
+        normal = torch.randn(now.shape, generator=generator).to(now.device)
+        now = prediction.mixture.sample(uniform, normal, temperature)
+        latents.append(now)
+        rewards.append(prediction.reward)
+    return Dreamt(torch.stack(latents, 1), torch.stack(rewards, 1))
+
+
+def honesty(world_model: WorldModel, latents: LatentStore, split: Split = "validation") -> dict[str, float]:
+    """Whether dreams pay what reality pays, from the same starts and under the same actions.
+
+    A dream's road is not the real one: the longer it lasts, the oftener actions that kept to the road leave it there.
+
+    Returns:
+        "dream_steps" of each stretch: 100 after 40 watched, or fewer where episodes are short; "dream_reward" and
+        "real_reward", the mean sums of rewards; "dream_reward_r2" of the sums; "dream_spread", the root mean square
+        of the standardised latents after the last step over the real one's: above 1 dreams have left what is real.
+    """
+    episodes = latents.episodes(split)
+    lengths = latents.lengths[episodes]
+    warmup = min(WATCHED, int(lengths.max()) // 2)
+    steps = min(DREAMT, int(lengths.max()) - warmup)
+    rng = seeding.rng(0, "honesty")
+    chosen = rng.choice(np.flatnonzero(lengths >= warmup + steps), STRETCHES)
+    phase = rng.integers(lengths[chosen] - warmup - steps + 1)
+    rows = (latents.offsets[episodes][chosen] + phase)[:, None] + np.arange(warmup + steps + 1)
+    device = world_model.device
+    z, action = (torch.from_numpy(array[rows]).to(device) for array in (latents.mu, latents.actions))
+    dreamt = open_loop(world_model, z, action[:, :-1], warmup, 1.0, seed=0)
+    real = torch.from_numpy(latents.rewards[rows[:, warmup:-1]]).sum(1)
+    paid, score = dreamt.reward.sum(1).cpu(), RSquared()
+    score.add(paid, real)
+    m = world_model.m
+    spread = [((x[:, -1] - m.z_mean) / m.z_std).square().mean().sqrt() for x in (dreamt.z, z)]
+    return {
+        "dream_steps": steps,
+        "dream_reward": float(paid.mean()),
+        "real_reward": float(real.mean()),
+        "dream_reward_r2": score.value(),
+        "dream_spread": float(spread[0] / spread[1]),
+    }
 
 
 def dream_rows(
@@ -158,7 +220,7 @@ def dream_rows(
     shown = slice(warmup, None, stride)
     rows, labels = [frames[shown], world_model.decode(z[shown])], ["real", "seen by V"]
     for temperature in temperatures:
-        dreamt = open_loop(world_model, z, action, warmup, temperature, seed=0)
-        rows.append(world_model.decode(dreamt[::stride]))
+        dreamt = open_loop(world_model, z[None], action[None], warmup, temperature, seed=0)
+        rows.append(world_model.decode(dreamt.z[0, ::stride]))
         labels.append(f"dream, T={temperature:g}")
     return rows, labels

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from data.trained import Trained, save_controller
 from envs.evaluation import Place, Scores, Task, play
 from envs.rollout import EpisodeStats
+from envs.starts import StartStates
 from models.controller import LinearController
 from utils import seeding
 from utils.checkpoint import save_state
@@ -30,6 +32,9 @@ from utils.logger import Logger
 from utils.parallel import Backend
 from utils.progress import bar
 from utils.run_dir import RunDir
+
+GAP_DREAMS = 64
+"""Dreams in which a validated controller's dream return is measured."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class ControllerSearch:
         run: the stage's folder.
         world: V and M.
         controller: what the parameters mean.
-        centre: the features' mean, (F,).
+        starts: real moments, whose features' mean is the centre, and what real stretches paid at most.
         backend: whose workers are players.
         slots: episodes in a task in the real environment, where that has a limit.
     """
@@ -128,12 +133,13 @@ class ControllerSearch:
         run: RunDir,
         world: Trained,
         controller: LinearController,
-        centre: np.ndarray,
+        starts: StartStates,
         backend: Backend[Task, EpisodeStats],
         slots: int | None = None,
     ) -> None:
         self.config, self.run, self.world = config, run, world
-        self.controller, self.centre, self.backend = controller, centre, backend
+        self.controller, self.starts, self.backend = controller, starts, backend
+        self.centre = starts.mean_features()
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.best_score = -np.inf
@@ -212,11 +218,15 @@ class ControllerSearch:
             logger.log(self.evolution.generation, row)
             self._save()
             spent = (time.monotonic() - began) / (self.evolution.generation - first)
-            line = self._line(row, spent)
-            if progress is not None:
-                progress.write(line)
-            elif "validation_mean" in row:
-                print(line, flush=True)
+            say = partial(print, flush=True) if progress is None else progress.write
+            if progress is not None or "validation_mean" in row:
+                say(self._line(row, spent))
+            if row.get("exploited"):
+                say(
+                    f"note: dreams pay the mean controller {row['dream_mean']:.0f}, but no real stretch as long "
+                    f"paid more than {row['most_paid']:.0f}: M is being exploited, or never saw such driving; go by "
+                    "the validation."
+                )
         if progress is not None:
             progress.close()
         return reason
@@ -256,6 +266,8 @@ class ControllerSearch:
             self._keep_best(rows, validation.returns)
             of_mean, of_best = validation.returns.tolist()
             row |= {"validation_mean": of_mean, "validation_best": of_best, **validation.measures(0)}
+            if config.place == "dream":
+                row |= self._dream(rows)
         self.seconds += time.monotonic() - began
         times = {"frames_per_s": float(rate), "seconds": self.seconds}
         return row | {"best_validation": self.best_score} | times
@@ -266,6 +278,19 @@ class ControllerSearch:
             self.backend, "real", np.stack(params), self.config.validation_seeds(), self.slots["real"]
         )
         return Validation(scores)
+
+    def _dream(self, params: Sequence[np.ndarray]) -> dict[str, float]:
+        """What the controllers just validated, the mean and the best, are paid in dreams that never change."""
+        seeds = seeding.track_seeds("validation", 0, GAP_DREAMS)
+        scores = play(self.backend, "dream", np.stack(params), seeds, self.slots["dream"])
+        of_mean, of_best = scores.returns.mean(axis=1).tolist()
+        most = self.starts.most(round(float(scores.lengths[0].mean())))
+        return {
+            "dream_mean": of_mean,
+            "dream_best": of_best,
+            "most_paid": most,
+            "exploited": float(of_mean > most),
+        }
 
     def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
         best = int(np.argmax(scores))

@@ -11,6 +11,8 @@ from utils.seeding import Split
 
 WARMUP = 64
 """Real steps that M watches before a dream, or all there are since the episode's start."""
+NUM_LENGTHS = 40
+"""Lengths for which the best stretch is looked up; in between it is interpolated."""
 
 
 def draw_starts(
@@ -54,4 +56,18 @@ def draw_starts(
     z, action = (torch.from_numpy(array[place]).to(device) for array in (latents.mu, latents.actions))
     h, c = warm_up(world_model, z, action, torch.from_numpy(lengths).to(device))
     low, high = (np.asarray(bound, np.float32) for bound in bounds)
-    return StartStates(torch.from_numpy(latents.mu[first + phase]), h.cpu(), c.cpu(), low, high)
+    z = torch.from_numpy(latents.mu[first + phase])
+    return StartStates(z, h.cpu(), c.cpu(), low, high, best_stretches(latents, split))
+
+
+def best_stretches(latents: LatentStore, split: Split) -> np.ndarray:
+    """The most that real stretches paid, for some lengths from one step to the longest: (steps, rewards), (2, K)."""
+    longest = int(latents.lengths[latents.episodes(split)].max())
+    steps = np.unique(np.geomspace(1, longest, NUM_LENGTHS).round().astype(int))
+    most = np.full(len(steps), -np.inf)
+    for e in latents.episodes(split):
+        first, length = latents.offsets[e], latents.lengths[e]
+        total = np.concatenate([[0.0], np.cumsum(latents.rewards[first : first + length], dtype=np.float64)])
+        for i, count in enumerate(steps[steps <= length]):
+            most[i] = max(most[i], (total[count:] - total[:-count]).max())
+    return np.stack([steps, most])

@@ -1,5 +1,6 @@
 """What earlier stages left behind: V, M, start states and controllers, loaded from their files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,12 @@ def run_files(root: Path, stage: str = "controller") -> TrainedFiles:
     return TrainedFiles(
         RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", RunDir(root, stage).best
     )
+
+
+def driver_files(root: Path, stages: Sequence[str] = STAGES) -> TrainedFiles | None:
+    """The files of a run directory with the first of these stages that holds a controller; None if none does."""
+    found = (run_files(root, stage) for stage in stages)
+    return next((files for files in found if files.controller.is_file()), None)
 
 
 def shipped_files(folder: Path) -> TrainedFiles:

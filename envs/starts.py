@@ -27,6 +27,7 @@ class StartStates:
         c: M's cell, (N, D).
         low: lower bounds of the real env's actions, (A,).
         high: upper bounds, (A,).
+        paid: the most that real stretches of some lengths paid: steps and rewards, float64 (2, K).
     """
 
     z: Tensor
@@ -34,6 +35,7 @@ class StartStates:
     c: Tensor
     low: np.ndarray
     high: np.ndarray
+    paid: np.ndarray
 
     kind = "starts"
 
@@ -44,10 +46,14 @@ class StartStates:
         """Where controllers find themselves on average: the mean of [z, h], float64 (Z + D,)."""
         return torch.cat([self.z, self.h], dim=1).double().mean(0).numpy()
 
+    def most(self, steps: int) -> float:
+        """What the best real stretch of so many steps paid; of the longest one known, if that is shorter."""
+        return float(np.interp(steps, *self.paid))
+
     def to_checkpoint(self, info: dict[str, Any]) -> Checkpoint:
         """The bundle as data, for one file."""
         weights = {"z": self.z, "h": self.h, "c": self.c}
-        config = {"low": self.low.tolist(), "high": self.high.tolist()}
+        config = {"low": self.low.tolist(), "high": self.high.tolist(), "paid": self.paid.tolist()}
         return Checkpoint(self.kind, config, weights, info)
 
     @classmethod
@@ -55,7 +61,8 @@ class StartStates:
         """The inverse of `to_checkpoint`."""
         low, high = (np.asarray(checkpoint.config[name], np.float32) for name in ("low", "high"))
         weights = checkpoint.weights
-        return cls(weights["z"], weights["h"], weights["c"], low, high)
+        paid = np.asarray(checkpoint.config["paid"], np.float64)
+        return cls(weights["z"], weights["h"], weights["c"], low, high, paid)
 
 
 @torch.inference_mode()

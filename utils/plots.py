@@ -11,7 +11,28 @@ from matplotlib.figure import Figure
 
 from utils.files import atomic_write
 
+Numbers = Sequence[float] | np.ndarray
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def rank_correlation(xs: Numbers, ys: Numbers) -> float:
+    """Spearman's: 1 where both rank alike, 0 where one tells nothing of the other (or all are equal)."""
+    ranks = [np.array([np.mean(np.flatnonzero(np.sort(v) == x)) for x in v]) for v in (xs, ys)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return 0.0
+    a, b = (rank - rank.mean() for rank in ranks)
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def scatter(path: Path, xs: Numbers, ys: Numbers, xlabel: str, ylabel: str) -> None:
+    """Draw points into a PNG file, later ones darker, with their rank correlation above."""
+    figure = Figure(figsize=(4.8, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.scatter(xs, ys, c=range(len(xs)), cmap="viridis_r", s=22)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=f"rank correlation {rank_correlation(xs, ys):.2f}")
+    axes.grid(alpha=0.3)
+    atomic_write(path, _png(figure))
 
 
 def curve_png(series: Series, xlabel: str, ylabel: str, title: str = "") -> bytes:
@@ -25,14 +46,18 @@ def curve_png(series: Series, xlabel: str, ylabel: str, title: str = "") -> byte
     axes.grid(alpha=0.3)
     if len(series) > 1:
         axes.legend(fontsize=8)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    return _png(figure)
 
 
 def curve(path: Path, series: Series, xlabel: str, ylabel: str, title: str = "") -> None:
     """Draw named (xs, ys) lines into a PNG file."""
     atomic_write(path, curve_png(series, xlabel, ylabel, title))
+
+
+def _png(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
 
 
 def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str] | None = None, scale: int = 2) -> np.ndarray:

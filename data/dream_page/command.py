@@ -117,10 +117,9 @@ def find_weights(config: PageConfig) -> tuple[TrainedFiles, str]:
     """
     root = config.logs
     check(root.is_dir() or root == DEFAULT_LOGS, f"there is no run directory {root}; see --logs.")
-    for stage in STAGES if config.stage is None else (config.stage,):
-        files = trained.run_files(root, stage)
-        if files.controller.is_file():
-            return files, str(root)
+    files = trained.driver_files(root, STAGES if config.stage is None else (config.stage,))
+    if files is not None:
+        return files, str(root)
     check(config.stage is None, f"{root} holds no {config.stage} yet; run traincontroller.py --logs {root}.")
     files = trained.run_files(root)
     if files.vision.is_file() and files.memory.is_file():

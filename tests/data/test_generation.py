@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,15 @@ def test_controllers_and_walks_share_a_mixed_slice(tmp_path: Path, logs: Path):
     walks = record(tmp_path / "c", 10, "--policy", "brown", "--size", "64")
     brown = names.index("brown")
     assert digest(walks)[brown] == digest(store)[brown]
+
+
+def test_without_a_controller_evolved_for_real_the_dreams_one_drives(tmp_path: Path, logs: Path):
+    dreamer = shutil.copytree(logs, tmp_path / "dreamer")
+    (dreamer / "controller").rename(dreamer / "controller-dream")
+    flags = ["--policy", "mixed", "--size", "64"]
+    assert digest(record(tmp_path / "a", 10, *flags, "--logs", str(dreamer))) == digest(
+        record(tmp_path / "b", 10, *flags, "--logs", str(logs))
+    )
 
 
 def test_two_commands_on_one_folder_do_not_mix(tmp_path: Path):

@@ -5,7 +5,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.memory_quality import RSquared, dream_rows, evaluate, in_words, open_loop, span_sums
+from data import memory_quality
+from data.latents import LatentStore
+from data.memory_quality import (
+    Dreamt,
+    RSquared,
+    dream_rows,
+    evaluate,
+    honesty,
+    in_words,
+    open_loop,
+    span_sums,
+)
 from models.mdnrnn import MDNRNN, MDNRNNConfig
 from tests.envs.tiny import tiny_world_model
 
@@ -92,16 +103,60 @@ def test_where_nothing_ends_no_share_of_ends_is_claimed(monkeypatch: pytest.Monk
 
 def test_the_open_loop_starts_on_the_last_frame_watched_and_repeats_with_its_seed():
     world_model, g = tiny_world_model(), torch.Generator().manual_seed(0)
-    z, action = torch.randn(13, 6, generator=g), torch.rand(12, 3, generator=g)
-    dreamt = open_loop(world_model, z, action, warmup=4, temperature=1.0, seed=1)
-    assert dreamt.shape == (9, 6)
-    assert torch.equal(dreamt[0], z[4])
-    assert torch.equal(dreamt, open_loop(world_model, z, action, 4, 1.0, 1))
-    assert not torch.allclose(dreamt, open_loop(world_model, z, action, 4, 1.0, 2))
-    future = torch.cat([z[:5], torch.full((8, 6), torch.nan)])
-    assert torch.equal(dreamt, open_loop(world_model, future, action, 4, 1.0, 1)), "it never peeks"
-    past = torch.cat([z[:1] + 1, z[1:]])
-    assert not torch.equal(dreamt, open_loop(world_model, past, action, 4, 1.0, 1)), "it watches"
+    z, action = torch.randn(2, 13, 6, generator=g), torch.rand(2, 12, 3, generator=g)
+    dreamt, reward = open_loop(world_model, z, action, warmup=4, temperature=1.0, seed=1)
+    assert (dreamt.shape, reward.shape) == ((2, 9, 6), (2, 8))
+    assert torch.equal(dreamt[:, 0], z[:, 4])
+    assert torch.equal(dreamt, open_loop(world_model, z, action, 4, 1.0, 1).z)
+    assert not torch.allclose(dreamt, open_loop(world_model, z, action, 4, 1.0, 2).z)
+    future = torch.cat([z[:, :5], torch.full((2, 8, 6), torch.nan)], 1)
+    assert torch.equal(dreamt, open_loop(world_model, future, action, 4, 1.0, 1).z), "it never peeks"
+    past = torch.cat([z[:, :1] + 1, z[:, 1:]], 1)
+    assert not torch.equal(dreamt, open_loop(world_model, past, action, 4, 1.0, 1).z), "it watches"
+
+
+def recorded(lengths: tuple[int, ...], seed: int = 0) -> LatentStore:
+    offsets = np.concatenate([[0], np.cumsum(np.array(lengths) + 1)])
+    num, rng = int(offsets[-1]), np.random.default_rng(seed)
+    return LatentStore(
+        mu=rng.normal(size=(num, 6)).astype(np.float32),
+        log_sigma=np.zeros((num, 6), np.float32),
+        actions=rng.uniform(0, 1, (num, 3)).astype(np.float32),
+        rewards=rng.normal(size=num).astype(np.float32),
+        terminated=np.zeros(num, bool),
+        offsets=offsets,
+        ids=np.arange(len(lengths)),
+        splits=("validation",) * len(lengths),
+        info={},
+    )
+
+
+def test_a_dream_that_pays_what_reality_pays_and_stays_in_place_is_honest(monkeypatch: pytest.MonkeyPatch):
+    world_model, latents = tiny_world_model(), recorded((30, 200, 150))
+    rewards = torch.from_numpy(latents.rewards)
+    seen = []
+
+    def oracle(world_model, z, action, warmup, temperature, seed):
+        rows = [int(np.flatnonzero((latents.mu == first.numpy()).all(1))[0]) + warmup for first in z[:, 0]]
+        seen.append((warmup, action.shape[1], len(z)))
+        return Dreamt(z[:, warmup:], torch.stack([rewards[row : row + 100] for row in rows]))
+
+    monkeypatch.setattr(memory_quality, "open_loop", oracle)
+    scores = honesty(world_model, latents)
+    assert seen == [(40, 140, 256)]
+    assert scores["dream_steps"] == 100
+    assert scores["dream_reward_r2"] == pytest.approx(1.0)
+    assert scores["dream_reward"] == pytest.approx(scores["real_reward"])
+    assert scores["dream_spread"] == pytest.approx(1.0)
+
+
+def test_honesty_is_measured_on_short_episodes_too_and_told_in_words():
+    world_model, latents = tiny_world_model(), recorded((3, 9))
+    scores = honesty(world_model, latents)
+    assert scores["dream_steps"] == 5, "of nine, four are watched"
+    assert scores == honesty(world_model, latents)
+    words = in_words(evaluate(a_model(), [some_windows()]) | scores)
+    assert "5 dreamed steps pay" in words
 
 
 def test_rows_of_a_picture_line_up():

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from data.latents import LatentStore
-from data.start_states import draw_starts
+from data.start_states import best_stretches, draw_starts
+from envs.starts import StartStates
 from models.world_model import WorldModel
 from tests.envs.tiny import HIGH, LOW, tiny_world_model
 
@@ -64,3 +65,17 @@ def test_a_share_of_the_dreams_may_begin_where_episodes_begin():
         assert not h.any(), "nothing came before it"
     assert torch.equal(starts.z[15:], anywhere.z[15:])
     assert torch.allclose(starts.h[15:], anywhere.h[15:], atol=1e-6)
+
+
+def test_the_best_stretch_of_each_length_is_known():
+    latents = some_latents((4, 2, 5, 3))
+    latents.rewards[:] = [1, 5, -1, 4, 0, 9, 0, 0, 50, 50, 50, 50, 50, 0, 2, 2, 2, 0]
+    steps, most = best_stretches(latents, "train")
+    assert steps.tolist() == [1, 2, 3, 4]
+    assert most.tolist() == [9, 9, 8, 9], (
+        "the validation episode's 50 do not count, nor what follows a last frame"
+    )
+    starts = draw_starts(latents, tiny_world_model(), (LOW, HIGH), 3, seed=0)
+    assert [starts.most(n) for n in (1, 3, 4, 100)] == [9, 8, 9, 9]
+    again = StartStates.from_checkpoint(starts.to_checkpoint({}))
+    assert np.array_equal(again.paid, starts.paid)

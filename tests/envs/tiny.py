@@ -11,6 +11,7 @@ from models.vae import VAE, VAEConfig
 from models.world_model import WorldModel
 
 LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
+PAID = np.array([[1.0, 1000.0], [4.0, 1000.0]])
 
 
 class CountingEnv(SlotEnv):
@@ -63,4 +64,4 @@ def tiny_world_model(dropout: float = 0.0) -> WorldModel:
 def tiny_starts(num: int = 20) -> StartStates:
     g = torch.Generator().manual_seed(5)
     z, h, c = (torch.randn(num, size, generator=g) for size in (6, 10, 10))
-    return StartStates(z, h.tanh(), c, LOW, HIGH)
+    return StartStates(z, h.tanh(), c, LOW, HIGH, PAID)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,10 +15,10 @@ import numpy as np
 import pytest
 
 import traincontroller
-from data.trained import load_controller, run_files
+from data.trained import load_controller, load_starts, run_files
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
 from utils import cli
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.run_dir import RunDir
 from utils.seeding import SPAN
 
@@ -154,6 +155,37 @@ def test_ctrl_c_leaves_a_good_checkpoint_and_no_orphan(logs: Path):
     assert np.isfinite(params(logs, "best")).all()
     run(logs, *SERIAL, "--generations", str(done + 1))
     assert [row["step"] for row in rows(logs)] == list(range(done + 2))
+
+
+def test_the_gap_between_dream_and_reality_is_measured_and_drawn(
+    logs: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(logs, *SERIAL, "--env", "dream", "--horizon", "20", "--validate-every", "1")
+    dreamt = rows(logs, "controller-dream")[1:]
+    assert all(np.isfinite([row["dream_mean"], row["dream_best"]]).all() for row in dreamt)
+    assert dreamt[0]["dream_mean"] != dreamt[1]["dream_mean"]
+    picture = RunDir(logs, "controller-dream").pictures / "gap.png"
+    assert picture.stat().st_size > 0
+    assert {row["exploited"] for row in dreamt} == {0.0}, "real stretches paid 1000"
+    assert "note: dreams pay" not in capsys.readouterr().out
+
+    run(logs, *SERIAL)
+    assert not (RunDir(logs, "controller").pictures / "gap.png").exists()
+    assert "dream_mean" not in rows(logs)[-1]
+
+
+@pytest.mark.parametrize("flags", [(), ("--display",)])
+def test_a_dream_that_pays_more_than_reality_ever_did_is_called_exploited(
+    logs: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+):
+    files = run_files(logs)
+    starts = replace(load_starts(files), paid=np.array([[1.0, 30.0], [-1e4, -1e6]]))
+    save_checkpoint(files.starts, starts.to_checkpoint({}))
+    run(logs, *SERIAL, "--env", "dream", "--horizon", "20", *flags)
+    assert rows(logs, "controller-dream")[-1]["exploited"] == 1.0
+    out = capsys.readouterr().out
+    assert "note: dreams pay the mean controller" in out
+    assert "go by the validation" in out
 
 
 def test_the_dream_has_its_own_folder_and_its_best_can_start_the_real_run(logs: Path):

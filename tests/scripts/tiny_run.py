@@ -9,7 +9,7 @@ from data.trained import run_files
 from envs.starts import StartStates
 from models.mdnrnn import MDNRNN, MDNRNNConfig
 from models.nvae import NVAE, NVAEConfig
-from tests.envs.tiny import HIGH, LOW
+from tests.envs.tiny import HIGH, LOW, PAID
 from utils.checkpoint import fingerprint, save_checkpoint
 
 SIZE, LATENT, HIDDEN = 16, 4, 8
@@ -29,5 +29,5 @@ def make_run(root: Path, latent: int = LATENT, seed: int = 0, env_spec: dict[str
         m.head.weight.mul_(3)
     save_checkpoint(files.memory, m.to_checkpoint({"env": env_spec, "vision": fingerprint(files.vision)}))
     z, h, c = (torch.randn(20, size) for size in (latent, HIDDEN, HIDDEN))
-    save_checkpoint(files.starts, StartStates(z, h.tanh(), c, LOW, HIGH).to_checkpoint({}))
+    save_checkpoint(files.starts, StartStates(z, h.tanh(), c, LOW, HIGH, PAID).to_checkpoint({}))
     return root
