@@ -188,6 +188,7 @@ PRESETS = {
         mdrnn_steps=3000,
         last_generations=80,
         n_samples=3,
+        validation_episodes=32,
         yardstick=False,
     ),
     "tiny": TINY,
