@@ -118,6 +118,8 @@ class CollectorMaker:
     """the header's env, on the simulator of this machine"""
     slots: int = SLICE
     """episodes that are played side by side"""
+    patience: int | None = None
+    """steps in a row without a positive reward after which an episode is given up, as truncated"""
 
     def __call__(self) -> "Collector":
         """Build the worker."""
@@ -153,6 +155,10 @@ class Collector:
             raise UserError(f"{reason}; make room for it and run the same command again.") from None
         return ShardInfo(task.name, size, tuple(sorted(infos, key=lambda info: info.id)))
 
+    def close(self) -> None:
+        """Close the env, and with it the servers that it started."""
+        self.tap.close()
+
     def prepare(self, policy_name: str) -> tuple[SlotEnv, Policy]:
         """What a policy sees, and the policy; made once."""
         if policy_name not in self._views:
@@ -183,6 +189,8 @@ class Collector:
         header, infos = self.config.header, []
         actions = np.zeros((header.seq_len, self.slots, header.action_size), np.float32)
         rewards = np.zeros((header.seq_len, self.slots), np.float32)
+        rewarded = np.zeros(self.slots, np.int64)
+        patience = self.config.patience or header.seq_len
         for slot, i in enumerate(ids):
             writer.add(i, self.tap.frames[slot])
         for t in range(header.seq_len):
@@ -191,7 +199,10 @@ class Collector:
                 break
             actions[t] = policy.act(obs)
             obs, rewards[t], terminated, truncated, _ = view.step(actions[t])
-            truncated = truncated | (~terminated & (t + 1 == header.seq_len))
+            rewarded[rewards[t] > 0] = t + 1
+            is_hopeless = t + 1 - rewarded >= patience
+            view.retire(is_hopeless)
+            truncated = truncated | (~terminated & (is_hopeless | (t + 1 == header.seq_len)))
             for slot in live.tolist():
                 writer.add(ids[slot], self.tap.frames[slot])
                 if terminated[slot] or truncated[slot]:

@@ -3,6 +3,7 @@
 Ten rollouts make a file. A kill loses those in flight, ten a worker at most, and leaves no broken file.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ class GenerationConfig:
     own"""
     seq_len: int = 1000
     """longest rollout, in env steps"""
+    patience: int | None = None
+    """give a rollout up after this many steps in a row without a positive reward; never by default"""
     size: int = 64
     """height and width of a frame, in pixels"""
     action_repeat: int | None = None
@@ -71,7 +74,7 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_positive(self, "rollouts", "seq_len", "size", "action_repeat", "threads")
+        check_positive(self, "rollouts", "seq_len", "patience", "size", "action_repeat", "threads")
         check_not_negative(self, "seed")
 
 
@@ -91,11 +94,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         slices = plan(index, config.rollouts, config.policy, has_controller, has_guide)
         slots, threads = specs.capacity(here, None, config.threads or available_cores())
         maker = CollectorMaker(
-            rootdir, index.header, config.logs, config.noise, config.device, here, slots or SLICE
+            rootdir,
+            index.header,
+            config.logs,
+            config.noise,
+            config.device,
+            here,
+            slots or SLICE,
+            config.patience,
         )
         asked = {policy for task in slices for policy in task.policies}
         for policy in asked & {"controller", "lane"}:
-            maker().prepare(policy)  # a missing model or guide is told before any worker starts
+            with contextlib.closing(maker()) as collector:
+                collector.prepare(policy)  # a missing model or guide is told before any worker starts
         index = _collect(rootdir, index, slices, maker, threads)
     infos = [info for shard in index.shards for info in shard.episodes]
     megabytes = sum(shard.size for shard in index.shards) / 1e6

@@ -11,6 +11,8 @@ from utils.seeding import Split
 
 WARMUP = 64
 """Real steps that M watches before a dream, or all there are since the episode's start."""
+AHEAD = 20
+"""Steps within which reality must have paid something after a start."""
 NUM_LENGTHS = 40
 """Lengths for which the best stretch is looked up; in between it is interpolated."""
 
@@ -25,7 +27,9 @@ def draw_starts(
     warmup: int = WARMUP,
     first_share: float = 0.0,
 ) -> StartStates:
-    """Moments of real episodes, each step of the split as likely as any other, and some first moments besides.
+    """Moments of real episodes from which reality went on to pay, each as likely as any other, and some first ones.
+
+    A dream that begins far off the road teaches nothing: after random driving most moments are such.
 
     Args:
         latents: the encoded dataset.
@@ -41,14 +45,12 @@ def draw_starts(
         The states, on the CPU.
     """
     rng = seeding.rng(seed, "starts")
-    episodes = latents.episodes(split)
-    steps = latents.lengths[episodes]
-    flat = rng.integers(int(steps.sum()), size=count)
-    ends = np.cumsum(steps)
-    which = np.searchsorted(ends, flat, side="right")
-    phase = flat - (ends - steps)[which]
+    rows = hopeful(latents, split)
+    chosen = rows[rng.integers(len(rows), size=count)]
+    episode = np.searchsorted(latents.offsets, chosen, side="right") - 1
+    first = latents.offsets[episode]
+    phase = chosen - first
     phase[: round(first_share * count)] = 0
-    first = latents.offsets[episodes][which]
     lengths = np.minimum(phase, warmup)
     place = np.maximum(np.arange(-warmup, 0) + phase[:, None], 0) + first[:, None]  # rows before each start
 
@@ -58,6 +60,16 @@ def draw_starts(
     low, high = (np.asarray(bound, np.float32) for bound in bounds)
     z = torch.from_numpy(latents.mu[first + phase])
     return StartStates(z, h.cpu(), c.cpu(), low, high, best_stretches(latents, split))
+
+
+def hopeful(latents: LatentStore, split: Split) -> np.ndarray:
+    """The rows from which an episode of the split paid something within AHEAD steps; all rows if none did, (N,)."""
+    episodes = latents.episodes(split)
+    rows = np.concatenate([latents.offsets[e] + np.arange(int(latents.lengths[e])) for e in episodes])
+    ends = np.repeat(latents.offsets[episodes] + latents.lengths[episodes], latents.lengths[episodes])
+    paid = np.concatenate([[0], np.cumsum(latents.rewards > 0)])
+    is_hopeful = paid[np.minimum(rows + AHEAD, ends)] > paid[rows]
+    return rows[is_hopeful] if is_hopeful.any() else rows
 
 
 def best_stretches(latents: LatentStore, split: Split) -> np.ndarray:

@@ -98,6 +98,11 @@ class Player:
         controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
         return evaluate(env, controller, task.params, task.seeds, task.patience)
 
+    def close(self) -> None:
+        """Close the envs, and with them the servers that they started."""
+        while self._envs:
+            self._envs.popitem()[1].close()
+
     def controller(self, place: Place) -> LinearController:
         """The controller of that place's features and actions; an episode of the real env is begun to see it work.
 
@@ -115,7 +120,9 @@ class Player:
         """Refuse what `controller` refuses, and a guide where the real env has none."""
         self.controller(place)
         if driver == "guide":
-            self._make("real", 1).guide()
+            env = self._make("real", 1)
+            env.guide()
+            env.close()
 
     def _make(self, place: Place, num_envs: int) -> SlotEnv:
         maker = self._maker

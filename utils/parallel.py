@@ -1,8 +1,8 @@
 """Run a list of tasks on workers that are built once: in this process, in supervised spawned ones, or in Ray's.
 
 A *maker* is a picklable callable without arguments; it builds the *worker*, a callable from task to result,
-which keeps its models and envs. A worker's result must depend on the task alone, and every backend computes on
-one thread: so the results are the same to the bit whatever the backend and the number of workers.
+which keeps its models and envs, and may have a `close`. A worker's result must depend on the task alone, and every
+backend computes on one thread: so the results are the same to the bit whatever the backend and the number of workers.
 
     with parallel.open_backend("process", make_worker, num_workers=8) as backend:
         results = backend.map(tasks)                    # in the order of the tasks
@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from utils.errors import UserError
-from utils.worker_process import WorkerProcess
+from utils.worker_process import WorkerProcess, close_worker
 
 Task = TypeVar("Task", contravariant=True)
 Result = TypeVar("Result")
@@ -135,7 +135,8 @@ class SerialBackend(_MapInOrder[Task, Result]):
             yield index, result
 
     def close(self, force: bool = False) -> None:
-        """Drop the worker."""
+        """Close the worker."""
+        close_worker(self._worker)
         self._worker = None
 
 

@@ -108,14 +108,24 @@ def _serve(connection: Connection) -> None:
             worker = pickle.loads(connection.recv_bytes())()
             limit_loaded_libraries()
             _send(connection, ("ready",))
-            while True:
-                task = pickle.loads(connection.recv_bytes())
-                _send(connection, ("result", worker(task)))
+            try:
+                while True:
+                    task = pickle.loads(connection.recv_bytes())
+                    _send(connection, ("result", worker(task)))
+            finally:
+                close_worker(worker)
         except (EOFError, BrokenPipeError):
             raise
         except BaseException as error:
             is_user_error = isinstance(error, UserError)
             _send(connection, ("error", is_user_error, str(error), traceback.format_exc()))
+
+
+def close_worker(worker: object) -> None:
+    """Let a worker that can be closed give back what it holds."""
+    close = getattr(worker, "close", None)
+    if close is not None:
+        close()
 
 
 def _send(connection: Connection, message: tuple[Any, ...]) -> None:

@@ -48,6 +48,19 @@ def make_mortal_worker(folder: Path):
     return work
 
 
+class Holder:
+    """A worker that holds something until it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, task: int) -> int:
+        return task
+
+    def close(self) -> None:
+        self.path.touch()
+
+
 def make_failing_worker(kind: str):
     if kind == "build":
         raise ValueError("no env today")
@@ -222,3 +235,11 @@ def wait_for(condition, limit_s: float = 30.0):
             return value
         time.sleep(0.05)
     raise AssertionError("waited for too long")
+
+
+@pytest.mark.parametrize("backend", ["serial", "process"])
+def test_a_worker_that_can_be_closed_is(backend: parallel.BackendName, tmp_path: Path):
+    with parallel.open_backend(backend, functools.partial(Holder, tmp_path / "closed")) as workers:
+        assert workers.map([1, 2]) == [1, 2]
+        assert not (tmp_path / "closed").exists()
+    assert (tmp_path / "closed").exists()
