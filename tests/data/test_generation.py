@@ -232,6 +232,27 @@ def test_controllers_and_walks_share_a_mixed_slice(tmp_path: Path, logs: Path):
     assert digest(walks)[brown] == digest(store)[brown]
 
 
+def test_a_rollout_that_is_not_paid_is_given_up(tmp_path: Path):
+    flags = ["--env", "CarRacing-v2", "--rollouts", "10", "--policy", "brown", "--seq-len", "60"]
+    flags += ["--action-repeat", "3", "--threads", "1"]
+    generation_script.main([*flags, "--rootdir", str(tmp_path / "whole")])
+    generation_script.main([*flags, "--rootdir", str(tmp_path / "patient"), "--patience", "7"])
+    whole, patient = EpisodeStore(tmp_path / "whole"), EpisodeStore(tmp_path / "patient")
+    lengths = []
+    for a, b in zip(whole.episodes(whole.ids()), patient.episodes(patient.ids()), strict=True):
+        steps = np.arange(60)
+        waited = steps - np.maximum.accumulate(np.where(a.rewards > 0, steps, -1))
+        hopeless = np.flatnonzero(waited >= 7)
+        length = int(hopeless[0]) + 1 if len(hopeless) else 60
+        assert b.length == length
+        assert np.array_equal(b.obs, a.obs[: length + 1])
+        assert np.array_equal(b.rewards, a.rewards[:length])
+        assert b.truncated.tolist() == [False] * (length - 1) + [True]
+        lengths.append(length)
+    assert min(lengths) < 60
+    assert len(set(lengths)) > 2
+
+
 def test_without_a_controller_evolved_for_real_the_dreams_one_drives(tmp_path: Path, logs: Path):
     dreamer = shutil.copytree(logs, tmp_path / "dreamer")
     (dreamer / "controller").rename(dreamer / "controller-dream")

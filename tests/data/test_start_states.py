@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from data.latents import LatentStore
-from data.start_states import best_stretches, draw_starts
+from data.start_states import best_stretches, draw_starts, hopeful
 from envs.starts import StartStates
 from models.world_model import WorldModel
 from tests.envs.tiny import HIGH, LOW, tiny_world_model
@@ -79,3 +79,14 @@ def test_the_best_stretch_of_each_length_is_known():
     assert [starts.most(n) for n in (1, 3, 4, 100)] == [9, 8, 9, 9]
     again = StartStates.from_checkpoint(starts.to_checkpoint({}))
     assert np.array_equal(again.paid, starts.paid)
+
+
+def test_dreams_begin_where_reality_went_on_to_pay():
+    latents = some_latents((60, 40, 30, 50))
+    latents.rewards[[3, 40]] = 1  # of the first episode, rows 0 to 60
+    latents.rewards[[70, 105]] = -1
+    starts = draw_starts(latents, tiny_world_model(), (LOW, HIGH), 300, seed=0)
+    rows = {int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in starts.z}
+    assert rows == {*range(4), *range(21, 41)}, "up to 20 steps before a reward, at most"
+    nowhere = some_latents((60, 40, 30, 50))
+    assert len(hopeful(nowhere, "train")) == 150, "where nothing ever paid, anywhere"
