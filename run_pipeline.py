@@ -59,6 +59,8 @@ class PipelineConfig:
     """rollouts that each further round adds: the current controller with noise, and some others"""
     seq_len: int = 334
     """longest rollout, in decisions"""
+    rollout_patience: int | None = None
+    """a rollout is given up after this many decisions without a reward; after random driving most would be grass"""
     action_repeat: int = 3
     """simulator steps for which an action is held: more of the track for each frame that V and M must see"""
     vae_preset: Preset = "quick"
@@ -73,12 +75,14 @@ class PipelineConfig:
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
     """generations in the dream, in each round"""
+    dream_pop_size: int | None = None
+    """candidates in a generation of the dream; as many as in the real environment by default"""
     dream_samples: int = 16
     """dreams for each candidate"""
     horizon: int = 150
     """decisions in a dream: the longer it is, the more M errs and the more there is to exploit"""
     generations: int = 10
-    """generations in the real environment, in each round but the last"""
+    """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
     """generations in the real environment in the last round; a finished run with a larger number goes on"""
     pop_size: int = 32
@@ -110,11 +114,11 @@ class PipelineConfig:
         """Refuse impossible values."""
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat", "vae_steps", "mdrnn_steps")
         check_positive(
-            self, "dream_generations", "dream_samples", "horizon", "generations", "last_generations"
+            self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
         )
         check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
         check_positive(self, "max_workers")
-        check_not_negative(self, "rollouts_per_round", "seed")
+        check_not_negative(self, "rollouts_per_round", "generations", "seed")
         check(
             specs.kind(self.env) != "dream",
             f"--env {self.env}: rounds and scores need a real env; record in the dream with "
@@ -122,9 +126,8 @@ class PipelineConfig:
         )
         self.spec()
         check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
-        check(
-            self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
-        )
+        for flag, size in (("--pop-size", self.pop_size), ("--dream-pop-size", self.dream_pop_size or 2)):
+            check(size >= 2, f"{flag} must be at least 2; got {size}: candidates are ranked.")
 
     def spec(self) -> dict[str, Any]:
         """The real env, as its datasets will describe it."""
@@ -219,6 +222,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     collect += ["--env", config.env, "--action-repeat", str(config.action_repeat)]
     collect += ["--seq-len", str(config.seq_len), *_workers(config, "--threads")]
     collect += ["--policy", "mixed" if number > 1 else config.first_policy, *logs, *_server(config)]
+    collect += ["--patience", str(config.rollout_patience)] if config.rollout_patience else []
     for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
         collect += [] if value is None else [f"--{name}", str(value)]
     data = ["--dataset", dataset, *logs, *seed]
@@ -231,22 +235,17 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         str(number * config.mdrnn_steps),
     ]
     mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
-    evolve = ["traincontroller.py", "--pop-size", str(config.pop_size), *_workers(config), *seed, *logs]
-    evolve += ["--display", *_server(config)]
+    evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += ["--validation-episodes", str(config.validation_episodes)]
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
+    dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
-    is_last = number == config.rounds
-    generations = str(config.last_generations if is_last else config.generations)
-    real = ["--env", "real", "--generations", generations, "--n-samples", str(config.n_samples)]
+    generations = config.last_generations if number == config.rounds else config.generations
+    real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
+    real += ["--n-samples", str(config.n_samples)]
     real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
-    return [
-        ("collect", collect),
-        ("V", vae + data),
-        ("M", mdrnn + data),
-        ("C in the dream", evolve + dream),
-        ("C in the real environment", evolve + real),
-    ]
+    steps = [("collect", collect), ("V", vae + data), ("M", mdrnn + data), ("C in the dream", evolve + dream)]
+    return [*steps, ("C in the real environment", evolve + real)] if generations else steps
 
 
 def _finish(config: PipelineConfig) -> list[Step]:

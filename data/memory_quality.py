@@ -153,7 +153,7 @@ def open_loop(
         prediction = world_model.predict(now, carry)
         uniform = torch.rand(len(z), generator=generator).to(now.device)
         normal = torch.randn(now.shape, generator=generator).to(now.device)
-        now = prediction.mixture.sample(uniform, normal, temperature)
+        now = world_model.m.draw(prediction.mixture, uniform, normal, temperature)
         latents.append(now)
         rewards.append(prediction.reward)
     return Dreamt(torch.stack(latents, 1), torch.stack(rewards, 1))

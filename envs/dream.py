@@ -167,7 +167,7 @@ class DreamEnv(SlotEnv):
         mask = None if self._masks is None else self._masks[slots]
         prediction = self.world_model.predict(z, carry, mask)
         normal, uniform = self._noise.take(slots)
-        z = prediction.mixture.sample(uniform[:, 0], normal, self.config.temperature)
+        z = self.world_model.m.draw(prediction.mixture, uniform[:, 0], normal, self.config.temperature)
         for state, new in zip(self._state, (z, *carry), strict=True):
             state[slots] = new
         features = self.world_model.features(z, carry)

@@ -134,7 +134,7 @@ class SideBySide:
         expected = self.world_model.predict(before, self._dream_carry)
         uniform = torch.rand(1, generator=self._generator).to(before.device)
         normal = torch.randn(before.shape, generator=self._generator).to(before.device)
-        z = expected.mixture.sample(uniform, normal, temperature)
+        z = self.world_model.m.draw(expected.mixture, uniform, normal, temperature)
         if not torch.isfinite(z).all():
             self._dream = self._dream._replace(reward=0.0, over="its numbers ran away")
             return

@@ -28,7 +28,10 @@ Carry = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (b, d)."""
 
 LOG_SIGMA_CENTER, LOG_SIGMA_REACH = -2.0, 5.0
-"""log sigma of the standardised z lies within center +- reach, so that no density is ever infinite."""
+"""log sigma of the standardised z lies within center +- reach, so that no density is ever infinite, and below 0: no
+forecast need be vaguer than no forecast at all."""
+Z_REACH = 3.0
+"""Dreamt latents stay within so many standard deviations of the real ones' mean: beyond, M has seen nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class MDNRNNConfig:
     """Weight of the termination's loss."""
     termination_positive_weight: float = 10.0
     """How much more a terminated step counts than another: they are rare."""
+    own_steps: int = 6
+    """In every other update the last so many steps of a window are fed with M's own samples; 0 for never."""
     huber_delta: float = 5.0
     """Errors of the scaled reward above this count linearly: the fall off the map pays -100."""
 
@@ -152,9 +157,30 @@ class MDNRNN(nn.Module):
             Predictions with leading axes (b, t), and the carry after the last step.
         """
         output, carry = self.core(z, action, self.initial(z.shape[0]) if carry is None else carry)
-        if self.training and self.config.dropout > 0:
-            output = output * self.dropout_mask(torch.rand_like(output[:, :1]))
-        return self.heads(z, output), carry
+        return self.heads(z, self._dropped(output)), carry
+
+    def _dropped(self, output: Tensor) -> Tensor:
+        if not self.training or self.config.dropout == 0:
+            return output
+        return output * self.dropout_mask(torch.rand_like(output[:, :1]))
+
+    def _on_its_own(self, z: Tensor, action: Tensor) -> Prediction:
+        """As `forward`, but the last `own_steps` latents are samples of what was predicted.
+
+        Fed with real latents only, M never learns to go on from its own small errors, and its dreams leave the road
+        within seconds, whoever drives (Bengio et al. 2015, arXiv 1506.03099, "scheduled sampling").
+        """
+        real = max(1, z.shape[1] - self.config.own_steps)
+        output, carry = self.core(z[:, :real], action[:, :real], self.initial(len(z)))
+        latents, outputs = [z[:, :real]], [output]
+        for t in range(real, z.shape[1]):
+            with torch.no_grad():
+                expected = self.heads(latents[-1][:, -1], outputs[-1][:, -1]).mixture
+                now = self.draw(expected, torch.rand_like(z[:, 0, 0]), torch.randn_like(z[:, 0]))
+            output, carry = self.core(now.unsqueeze(1), action[:, t : t + 1], carry)
+            latents.append(now.unsqueeze(1))
+            outputs.append(output)
+        return self.heads(torch.cat(latents, 1), self._dropped(torch.cat(outputs, 1)))
 
     def step(self, z: Tensor, action: Tensor, carry: Carry) -> tuple[Prediction, Carry]:
         """One step: z (b, z), action (b, a) -> predictions with leading axis (b), and the next carry."""
@@ -173,12 +199,18 @@ class MDNRNN(nn.Module):
         shape = (*z.shape[:-1], self.config.components, self.config.latent_size)
         mu = torch.addcmul(z.unsqueeze(-2), delta.reshape(shape), self.z_std)
         bounded = LOG_SIGMA_REACH * torch.tanh(raw_sigma.reshape(shape) / LOG_SIGMA_REACH)
-        log_sigma = bounded + (LOG_SIGMA_CENTER + self.z_std.log())
+        log_sigma = (bounded + LOG_SIGMA_CENTER).clamp_max(0) + self.z_std.log()
         return Prediction(
             Mixture(logits, mu, log_sigma),
             reward.squeeze(-1) * self.reward_scale,
             termination.squeeze(-1) - math.log(self.config.termination_positive_weight),
         )
+
+    def draw(self, mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
+        """Draw the next z (see `Mixture.sample`), no further from the mean of the real ones than they go."""
+        z = mixture.sample(uniform, normal, temperature)
+        reach = Z_REACH * self.z_std
+        return torch.clamp(z, self.z_mean - reach, self.z_mean + reach)
 
     def dropout_mask(self, uniform: Tensor) -> Tensor:
         """Turn uniform numbers (..., d) into a mask for the output: 0 where dropped, 1 / (1 - p) elsewhere."""
@@ -197,7 +229,11 @@ class MDNRNN(nn.Module):
             of the reward over its scale), "termination" (weighted binary cross-entropy).
         """
         del progress
-        prediction, _ = self(batch.z[:, :-1], batch.action)
+        z, action = batch.z[:, :-1], batch.action
+        if self.training and self.config.own_steps and torch.rand(()) < 0.5:
+            prediction = self._on_its_own(z, action)
+        else:
+            prediction = self(z, action)[0]
         mask = batch.mask.float()
         terms = self.loss_terms(prediction, batch)
         terms = {name: (value * mask).sum() / mask.sum() for name, value in terms.items()}

@@ -42,6 +42,18 @@ def test_later_rounds_add_to_earlier_ones():
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
 
 
+def test_rounds_may_be_dream_only_until_the_last():
+    config = PipelineConfig(rounds=3, generations=0, dream_pop_size=64, rollout_patience=20)
+    steps = {step.name: step.command for step in plan(config)}
+    assert [name for name in steps if "real env" in name] == ["round 3: C in the real environment"]
+    assert flag(steps["round 2: C in the dream"], "--pop-size") == "64"
+    assert flag(steps["round 3: C in the real environment"], "--pop-size") == "32"
+    assert flag(steps["round 2: collect"], "--patience") == "20"
+    assert "--patience" not in next(step.command for step in plan(PipelineConfig()))
+    with pytest.raises(UserError, match="--dream-pop-size must be at least 2"):
+        PipelineConfig(dream_pop_size=1)
+
+
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
     config = replace(PRESETS["carla-quick"], carla="localhost:2000", carla_env=CarlaFlags(obs="birdview"))
     steps = {step.name: step.command for step in plan(config)}
