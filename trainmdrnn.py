@@ -52,8 +52,6 @@ class TrainMDRNNConfig:
     """Gaussians in the mixture"""
     dropout: float = MDNRNNConfig.dropout
     """share of h hidden from the heads while training"""
-    own_steps: int = MDNRNNConfig.own_steps
-    """in every other update the last so many steps of a window are fed with M's own samples; 0 for never"""
     reward_weight: float = MDNRNNConfig.reward_weight
     """weight of the reward's loss"""
     termination_weight: float = MDNRNNConfig.termination_weight
@@ -79,7 +77,7 @@ class TrainMDRNNConfig:
         """Refuse impossible values."""
         check_positive(self, "hidden_size", "components", "seq_len", "validation_batches")
         check_positive(self, "termination_positive_weight")
-        check_not_negative(self, "own_steps", "reward_weight", "termination_weight")
+        check_not_negative(self, "reward_weight", "termination_weight")
         check(0 <= self.dropout < 1, f"--dropout must lie in [0, 1); got {self.dropout}.")
         check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
 
@@ -192,7 +190,6 @@ def make_model(config: TrainMDRNNConfig, latent_size: int, action_size: int) -> 
             config.hidden_size,
             config.components,
             dropout=config.dropout,
-            own_steps=config.own_steps,
             reward_weight=config.reward_weight,
             termination_weight=config.termination_weight,
             termination_positive_weight=config.termination_positive_weight,

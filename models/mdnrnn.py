@@ -54,8 +54,6 @@ class MDNRNNConfig:
     """Weight of the termination's loss."""
     termination_positive_weight: float = 10.0
     """How much more a terminated step counts than another: they are rare."""
-    own_steps: int = 6
-    """In every other update the last so many steps of a window are fed with M's own samples; 0 for never."""
     huber_delta: float = 5.0
     """Errors of the scaled reward above this count linearly: the fall off the map pays -100."""
 
@@ -157,30 +155,9 @@ class MDNRNN(nn.Module):
             Predictions with leading axes (b, t), and the carry after the last step.
         """
         output, carry = self.core(z, action, self.initial(z.shape[0]) if carry is None else carry)
-        return self.heads(z, self._dropped(output)), carry
-
-    def _dropped(self, output: Tensor) -> Tensor:
-        if not self.training or self.config.dropout == 0:
-            return output
-        return output * self.dropout_mask(torch.rand_like(output[:, :1]))
-
-    def _on_its_own(self, z: Tensor, action: Tensor) -> Prediction:
-        """As `forward`, but the last `own_steps` latents are samples of what was predicted.
-
-        Fed with real latents only, M never learns to go on from its own small errors, and its dreams leave the road
-        within seconds, whoever drives (Bengio et al. 2015, arXiv 1506.03099, "scheduled sampling").
-        """
-        real = max(1, z.shape[1] - self.config.own_steps)
-        output, carry = self.core(z[:, :real], action[:, :real], self.initial(len(z)))
-        latents, outputs = [z[:, :real]], [output]
-        for t in range(real, z.shape[1]):
-            with torch.no_grad():
-                expected = self.heads(latents[-1][:, -1], outputs[-1][:, -1]).mixture
-                now = self.draw(expected, torch.rand_like(z[:, 0, 0]), torch.randn_like(z[:, 0]))
-            output, carry = self.core(now.unsqueeze(1), action[:, t : t + 1], carry)
-            latents.append(now.unsqueeze(1))
-            outputs.append(output)
-        return self.heads(torch.cat(latents, 1), self._dropped(torch.cat(outputs, 1)))
+        if self.training and self.config.dropout > 0:
+            output = output * self.dropout_mask(torch.rand_like(output[:, :1]))
+        return self.heads(z, output), carry
 
     def step(self, z: Tensor, action: Tensor, carry: Carry) -> tuple[Prediction, Carry]:
         """One step: z (b, z), action (b, a) -> predictions with leading axis (b), and the next carry."""
@@ -229,11 +206,7 @@ class MDNRNN(nn.Module):
             of the reward over its scale), "termination" (weighted binary cross-entropy).
         """
         del progress
-        z, action = batch.z[:, :-1], batch.action
-        if self.training and self.config.own_steps and torch.rand(()) < 0.5:
-            prediction = self._on_its_own(z, action)
-        else:
-            prediction = self(z, action)[0]
+        prediction, _ = self(batch.z[:, :-1], batch.action)
         mask = batch.mask.float()
         terms = self.loss_terms(prediction, batch)
         terms = {name: (value * mask).sum() / mask.sum() for name, value in terms.items()}

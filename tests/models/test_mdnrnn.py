@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -184,26 +183,3 @@ def test_forecasts_are_no_vaguer_than_the_data_and_dreams_stay_where_it_is():
     near = mixture._replace(mu=model.z_mean.expand_as(mixture.mu), log_sigma=mixture.log_sigma - 5)
     numbers = torch.rand(200), torch.randn(200, 4)
     assert torch.equal(model.draw(near, *numbers, 0.5), near.sample(*numbers, 0.5)), "within, nothing changes"
-
-
-def test_on_its_own_m_sees_real_latents_first_and_its_samples_afterwards():
-    model, batch = a_model(replace(TINY, own_steps=2)), some_windows()
-    z, action = batch.z[:, :-1], batch.action
-    whole = model(z, action)[0]
-    own = model._on_its_own(z, action)
-    assert torch.allclose(own.reward[:, :4], whole.reward[:, :4], atol=1e-5)
-    assert not torch.allclose(own.reward[:, 4:], whole.reward[:, 4:])
-    unseen = torch.cat([z[:, :4], torch.full_like(z[:, 4:], torch.nan)], 1)
-    assert torch.isfinite(model._on_its_own(unseen, action).reward).all(), "the real ones are not looked at"
-    own.reward.sum().backward()
-    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_half_of_the_updates_and_no_evaluation_are_on_its_own():
-    batch = some_windows()
-    model, never = a_model(replace(TINY, own_steps=2)), a_model(replace(TINY, own_steps=0))
-    plain = never.loss(batch)[0].item()
-    other = sum(model.loss(batch)[0].item() != pytest.approx(plain, abs=1e-6) for _ in range(200))
-    assert 70 < other < 130
-    assert never.loss(batch)[0].item() == plain
-    assert model.eval().loss(batch)[0].item() == pytest.approx(plain, abs=1e-6)
