@@ -124,7 +124,7 @@ def test_the_dream_ends_where_m_thinks_so_unless_told_not_to():
 def test_a_dream_whose_numbers_run_away_is_over_and_can_begin_anew(world_model: WorldModel):
     drive = SideBySide(CountingEnv(1), world_model)
     drive.reset(LONG)
-    drive.step(GAS, np.inf)
+    drive.step(GAS, np.nan)
     moment = drive.moment()
     assert moment.dream.over == "its numbers ran away"
     assert np.isfinite([*moment.dream[:2], moment.termination]).all()

@@ -135,6 +135,8 @@ def checkpoint(root: Path, stage: str, name: str = "best.safetensors") -> Path:
 def test_what_is_missing_is_named(root: Path, refuse, command: str, flags: tuple[str, ...], missing: str):
     path = root / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if missing.startswith("controller/"):
+        shutil.rmtree(root / "controller-dream")  # it would drive instead
     said = refuse(command, *flags)
     assert str(path) in said
     assert "run train" in said or "make one with: python data/generation_script.py" in said
@@ -311,7 +313,7 @@ POSITIVE = {
     "horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-generations dream-samples horizon "
-    "generations last-generations n-samples patience polish-sigma validation-episodes episodes max-workers",
+    "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
