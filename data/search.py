@@ -21,7 +21,7 @@ import torch
 
 from data.trained import Trained, save_controller
 from envs.evaluation import Place, Scores, Task, play
-from envs.rollout import EpisodeStats
+from envs.rollout import EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from utils import seeding
@@ -57,6 +57,8 @@ class SearchConfig:
     """first standard deviation of the candidates"""
     patience: int = 100
     """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
+    training_steps: int | None = None
+    """real training episodes are cut after this many steps, which rewards speed; validation never is"""
     validate_every: int = 5
     """generations between two validations"""
     validation_episodes: int = 16
@@ -71,7 +73,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
-        check_positive(self, "patience", "slots", "max_hours")
+        check_positive(self, "patience", "training_steps", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
@@ -242,7 +244,7 @@ class ControllerSearch:
             candidates,
             config.train_seeds(self.evolution.generation),
             self.slots[config.place],
-            config.patience if config.place == "real" else None,
+            Limits(config.patience, config.training_steps) if config.place == "real" else Limits(),
             on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
         )
         fitness = finite_fitness(scores.returns.mean(axis=1))

@@ -16,7 +16,7 @@ import numpy as np
 import envs
 from envs.dream import DreamConfig, DreamEnv
 from envs.latent import LatentEnv
-from envs.rollout import EpisodeStats, evaluate, evaluate_guide
+from envs.rollout import EpisodeStats, Limits, evaluate, evaluate_guide
 from envs.starts import StartStates
 from envs.vector import SlotEnv
 from models.controller import LinearController
@@ -41,8 +41,8 @@ class Task(NamedTuple):
     """float32 (b, n)"""
     seeds: tuple[int, ...]
     """(b,)"""
-    patience: int | None = None
-    """steps without a positive reward after which an episode is given up"""
+    limits: Limits = Limits()
+    """when an episode is given up"""
     driver: Driver = "controller"
     """who drives: the controllers, or the env's own guide"""
 
@@ -96,7 +96,7 @@ class Player:
             return evaluate_guide(env, task.seeds)
         box: Any = env.single_action_space
         controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
-        return evaluate(env, controller, task.params, task.seeds, task.patience)
+        return evaluate(env, controller, task.params, task.seeds, task.limits)
 
     def close(self) -> None:
         """Close the envs, and with them the servers that they started."""
@@ -148,7 +148,7 @@ def play(
     params: np.ndarray,
     seeds: Sequence[int],
     slots: int | None = None,
-    patience: int | None = None,
+    limits: Limits = Limits(),
     driver: Driver = "controller",
     on_episodes: Callable[[int, int], object] | None = None,
 ) -> Scores:
@@ -160,7 +160,7 @@ def play(
         params: controllers, (p, n).
         seeds: the same for all of them, (s,).
         slots: episodes in a task; chosen by the number of pairs if None.
-        patience: steps without a positive reward after which an episode is given up.
+        limits: when an episode is given up.
         driver: who drives; under "guide" the controllers only stand for how often.
         on_episodes: called with the number of episodes and of frames when a task is done.
     """
@@ -168,7 +168,7 @@ def play(
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
     size = slice_size(place, len(rows), slots)
     tasks = [
-        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), patience, driver)
+        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), limits, driver)
         for i in range(0, len(rows), size)
     ]
 

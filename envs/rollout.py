@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,15 @@ from torch import Tensor
 from envs.measures import Tally
 from envs.vector import SlotEnv
 from models.controller import LinearController
+
+
+class Limits(NamedTuple):
+    """When an episode is given up; it then counts as neither terminated nor truncated. For training only."""
+
+    patience: int | None = None
+    """after so many steps in a row without a positive reward: most early candidates leave the road for good"""
+    steps: int | None = None
+    """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def evaluate(
     controller: LinearController,
     params: np.ndarray | Tensor,
     seeds: Sequence[int] | np.ndarray,
-    patience: int | None = None,
+    limits: Limits = Limits(),
 ) -> EpisodeStats:
     """Play exactly one episode in each of the first B slots.
 
@@ -58,8 +68,7 @@ def evaluate(
         controller: what the parameters mean.
         params: one controller a slot, (B, N), or one for all, (N,).
         seeds: the slots' seeds, (B,).
-        patience: give an episode up after this many steps in a row without a positive reward; it then counts as
-            neither terminated nor truncated. For training only: most early candidates leave the road for good.
+        limits: when an episode is given up.
 
     Returns:
         How the episodes went, in the order of `seeds`.
@@ -80,7 +89,7 @@ def evaluate(
         features = torch.from_numpy(obs if len(live) == env.num_envs else obs[live])
         return controller.act(chosen, features).numpy()
 
-    return _play(env, act, seeds, patience)
+    return _play(env, act, seeds, limits)
 
 
 def evaluate_guide(env: SlotEnv, seeds: Sequence[int] | np.ndarray) -> EpisodeStats:
@@ -90,10 +99,10 @@ def evaluate_guide(env: SlotEnv, seeds: Sequence[int] | np.ndarray) -> EpisodeSt
         UserError: the env has no guide.
         ValueError: B is zero or larger than the number of slots.
     """
-    return _play(env, lambda obs, live: env.guide()[live], seeds, None)
+    return _play(env, lambda obs, live: env.guide()[live], seeds, Limits())
 
 
-def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, patience: int | None) -> EpisodeStats:
+def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Limits) -> EpisodeStats:
     num = len(seeds)
     if not 0 < num <= env.num_envs:
         raise ValueError(f"{num} episodes do not fit {env.num_envs} slots.")
@@ -114,9 +123,11 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, patience: i
         returns[live] += reward[live]
         lengths[live] += 1
         tally.add(info, live)
-        if patience is not None:
+        if limits.patience is not None:
             rewarded[reward > 0] = lengths[reward > 0]
-            env.retire(lengths - rewarded >= patience)
+            env.retire(lengths - rewarded >= limits.patience)
+        if limits.steps is not None:
+            env.retire(lengths >= limits.steps)
         done = live[~env.live[live]]
         if len(done):
             flags["terminated"][done] = terminated[done]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from envs.latent import LatentEnv
-from envs.rollout import evaluate, evaluate_guide
+from envs.rollout import Limits, evaluate, evaluate_guide
 from models.controller import LinearController
 from tests.envs.guided import make_vec
 from tests.envs.tiny import HIGH, LOW, CountingEnv, tiny_world_model
@@ -65,12 +65,21 @@ def test_patience_gives_up_what_earns_nothing():
     env, inner, controller = an_env(3)
     params = with_gas(controller, 3)
     params[1] = 0
-    patient = evaluate(env, controller, params, [44, 0, 43], patience=1)
+    patient = evaluate(env, controller, params, [44, 0, 43], limits=Limits(patience=1))
     assert patient.lengths.tolist() == [6, 1, 5], "episodes that earn are not cut"
     assert inner.simulated == 12
     assert patient.terminated.tolist() == [True, False, False]
     assert patient.truncated.tolist() == [False, False, True]
     assert evaluate(env, controller, params, [44, 0, 43]).lengths.tolist() == [6, 2, 5]
+
+
+def test_episodes_may_be_cut_short_for_training():
+    env, inner, controller = an_env(3)
+    cut = evaluate(env, controller, with_gas(controller, 3), [44, 0, 43], limits=Limits(steps=3))
+    assert cut.lengths.tolist() == [3, 2, 3]
+    assert inner.simulated == 8
+    assert cut.terminated.tolist() == [False, True, False], "neither terminated nor truncated where cut"
+    assert cut.truncated.tolist() == [False, False, False]
 
 
 def guided(num: int) -> tuple[LatentEnv, LinearController]:
@@ -95,7 +104,7 @@ def test_what_an_env_measures_is_tallied_for_each_episode():
 
 def test_an_episode_given_up_is_measured_to_where_it_was_given_up():
     env, controller = guided(1)
-    stats = evaluate(env, controller, np.zeros(controller.num_params), [3], patience=4)
+    stats = evaluate(env, controller, np.zeros(controller.num_params), [3], limits=Limits(patience=4))
     assert stats.lengths.tolist() == [4]
     assert stats.measures["episode/mean_speed"] == pytest.approx([0.0], abs=1e-6)
 
