@@ -21,7 +21,7 @@ import torch
 
 from data.trained import Trained, save_controller
 from envs.evaluation import Place, Scores, Task, play
-from envs.rollout import EpisodeStats, Limits
+from envs.rollout import NO_LIMITS, EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from utils import seeding
@@ -244,7 +244,7 @@ class ControllerSearch:
             candidates,
             config.train_seeds(self.evolution.generation),
             self.slots[config.place],
-            Limits(config.patience, config.training_steps) if config.place == "real" else Limits(),
+            Limits(config.patience, config.training_steps) if config.place == "real" else NO_LIMITS,
             on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
         )
         fitness = finite_fitness(scores.returns.mean(axis=1))

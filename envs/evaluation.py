@@ -16,7 +16,7 @@ import numpy as np
 import envs
 from envs.dream import DreamConfig, DreamEnv
 from envs.latent import LatentEnv
-from envs.rollout import EpisodeStats, Limits, evaluate, evaluate_guide
+from envs.rollout import NO_LIMITS, EpisodeStats, Limits, evaluate, evaluate_guide
 from envs.starts import StartStates
 from envs.vector import SlotEnv
 from models.controller import LinearController
@@ -41,7 +41,7 @@ class Task(NamedTuple):
     """float32 (b, n)"""
     seeds: tuple[int, ...]
     """(b,)"""
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     """when an episode is given up"""
     driver: Driver = "controller"
     """who drives: the controllers, or the env's own guide"""
@@ -148,7 +148,7 @@ def play(
     params: np.ndarray,
     seeds: Sequence[int],
     slots: int | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     driver: Driver = "controller",
     on_episodes: Callable[[int, int], object] | None = None,
 ) -> Scores:

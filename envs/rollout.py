@@ -25,6 +25,9 @@ class Limits(NamedTuple):
     """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class EpisodeStats:
     """How B episodes went.
@@ -56,7 +59,7 @@ def evaluate(
     controller: LinearController,
     params: np.ndarray | Tensor,
     seeds: Sequence[int] | np.ndarray,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
 ) -> EpisodeStats:
     """Play exactly one episode in each of the first B slots.
 
@@ -99,7 +102,7 @@ def evaluate_guide(env: SlotEnv, seeds: Sequence[int] | np.ndarray) -> EpisodeSt
         UserError: the env has no guide.
         ValueError: B is zero or larger than the number of slots.
     """
-    return _play(env, lambda obs, live: env.guide()[live], seeds, Limits())
+    return _play(env, lambda obs, live: env.guide()[live], seeds, NO_LIMITS)
 
 
 def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Limits) -> EpisodeStats:

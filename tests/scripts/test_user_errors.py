@@ -309,7 +309,7 @@ POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
     "V": "epochs max-steps max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
-    "C": "n-samples generations max-hours sigma0 patience validate-every validation-episodes slots max-workers "
+    "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots max-workers "
     "horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-generations dream-samples horizon "
