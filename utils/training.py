@@ -118,11 +118,16 @@ class _State:
     best_loss: float = math.inf
     skipped: int = 0
     seconds: float = 0.0
+    begun: tuple[int, float] = (0, 0.0)
+    """updates and seconds when the schedule of the learning rate last began"""
+    is_finished: bool = False
 
-    def fraction(self, total_steps: int, config: FitConfig) -> float:
-        """How much of the run is done, by updates or by the clock."""
-        by_clock = self.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
-        return max(self.step / total_steps, by_clock)
+    def fraction(self, total_steps: int, config: FitConfig, begun: tuple[int, float] = (0, 0.0)) -> float:
+        """How much of the run, or of what came after `begun`, is done, by updates or by the clock."""
+        by_clock = 0.0
+        if config.max_minutes:
+            by_clock = (self.seconds - begun[1]) / (60 * config.max_minutes - begun[1])
+        return max((self.step - begun[0]) / (total_steps - begun[0]), by_clock)
 
 
 def fit(
@@ -163,6 +168,8 @@ def fit(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     state = _restore(run, model, average, optimizer, config, key)
+    if state.is_finished and state.fraction(total_steps, config) < 1:  # a low rate would not learn new data
+        state.begun, state.is_finished = (state.step, state.seconds), False
     if settings is not None:
         run.write_config(settings)
     started = time.monotonic() - state.seconds
@@ -175,12 +182,16 @@ def fit(
         done = state.fraction(total_steps, config)
         while done < 1:
             batch = _to(batch_at(state.step), device)
-            metrics = _update(model, average, optimizer, batch, state, done, config, run)
+            rate = learning_rate(
+                state.step - state.begun[0], state.fraction(total_steps, config, state.begun), config
+            )
+            metrics = _update(model, average, optimizer, batch, state, done, rate, config, run)
             for name, value in metrics.items():
                 sums[name] += value.detach()
             progress.update()
             state.seconds = time.monotonic() - started
             done = state.fraction(total_steps, config)
+            state.is_finished = done >= 1
             if state.step % config.eval_every and done < 1:
                 continue
 
@@ -220,6 +231,7 @@ def _update(
     batch: Any,
     state: _State,
     done: float,
+    rate: float,
     config: FitConfig,
     run: RunDir,
 ) -> dict[str, Tensor]:
@@ -243,7 +255,7 @@ def _update(
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(state.step, done, config)
+        group["lr"] = rate
     if torch.isfinite(norm) and norm <= config.skip_norm:
         optimizer.step()
         _average(average, model, config.ema_decay, state.step)
@@ -254,7 +266,13 @@ def _update(
 
 
 def learning_rate(step: int, done: float, config: FitConfig) -> float:
-    """Linear warm-up, then a cosine over the fraction `done` of the run, down to the minimum."""
+    """Linear warm-up, then a cosine down to the minimum; both begin anew when a finished run goes on.
+
+    Args:
+        step: updates since then.
+        done: share of what was to do then.
+        config: hyperparameters.
+    """
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return warm * (config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * cosine)

@@ -309,8 +309,8 @@ POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
     "V": "epochs max-steps max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
-    "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots max-workers "
-    "horizon",
+    "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots "
+    "max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-generations dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers",

@@ -172,3 +172,29 @@ def test_the_clock_can_end_a_run(tmp_path):
     assert 0 < result.step < 10**9
     assert result.seconds >= 0.5
     assert rows(run)[-1]["step"] == result.step
+
+
+def test_a_finished_run_that_goes_on_begins_its_learning_rate_anew(tmp_path):
+    rates = lambda run: [row["lr"] for row in rows(run)]  # noqa: E731
+    _, run, _ = train(tmp_path, 100)
+    first = rates(run)
+    assert first[-1] < 1e-3 * first[0] < first[0]
+    train(tmp_path, 100)
+    assert rates(run) == first, "what is finished stays so"
+    _, run, once = train(tmp_path, 200)
+    assert rates(run)[10:] == pytest.approx(first)
+
+    class Stop(Exception):
+        pass
+
+    def stopping(step):
+        if step == 157:
+            raise Stop
+        return batch_at(step)
+
+    train(tmp_path, 100, "other")
+    with pytest.raises(Stop):
+        train(tmp_path, 200, "other", batches=stopping)
+    _, other, twice = train(tmp_path, 200, "other")
+    assert rates(other) == rates(run)
+    assert torch.equal(once.linear.weight, twice.linear.weight), "stopped in between, it ends the same"
