@@ -44,7 +44,9 @@ def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monk
     assert json.loads((tmp_path / "a.json").read_text())["mean"] > 400, "a beginner leaves the road at 50"
 
 
-@pytest.mark.parametrize("folder", [trained.SHIPPED, trained.SHIPPED_CARLA])
+@pytest.mark.parametrize(
+    "folder", [trained.SHIPPED, trained.SHIPPED_CARLA, trained.PRETRAINED / "carracing-dream"]
+)
 def test_the_card_names_what_the_files_are(folder: Path):
     card = (folder / "README.md").read_text()
     files = trained.shipped_files(folder)
