@@ -33,6 +33,21 @@ def batch_at(step):
     return x, x.sum(1, keepdim=True)
 
 
+class Killed(Exception):
+    pass
+
+
+def killed_at(last):
+    """Batches up to that step, where the run dies."""
+
+    def batch(step):
+        if step == last:
+            raise Killed
+        return batch_at(step)
+
+    return batch
+
+
 def validate(model):
     x, y = batch_at(10_000)
     with torch.no_grad():
@@ -63,16 +78,8 @@ def test_it_learns_and_keeps_the_best(tmp_path):
 def test_resumed_equals_uninterrupted(tmp_path):
     _, whole, model = train(tmp_path, 40, "whole")
 
-    class Killed(Exception):
-        pass
-
-    def dying(step):
-        if step == 27:
-            raise Killed
-        return batch_at(step)
-
     with pytest.raises(Killed):
-        train(tmp_path, 40, "parts", batches=dying)
+        train(tmp_path, 40, "parts", batches=killed_at(27))
     _, parts, again = train(tmp_path, 40, "parts")
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name]), name
@@ -184,17 +191,9 @@ def test_a_finished_run_that_goes_on_begins_its_learning_rate_anew(tmp_path):
     _, run, once = train(tmp_path, 200)
     assert rates(run)[10:] == pytest.approx(first)
 
-    class Stop(Exception):
-        pass
-
-    def stopping(step):
-        if step == 157:
-            raise Stop
-        return batch_at(step)
-
     train(tmp_path, 100, "other")
-    with pytest.raises(Stop):
-        train(tmp_path, 200, "other", batches=stopping)
+    with pytest.raises(Killed):
+        train(tmp_path, 200, "other", batches=killed_at(157))
     _, other, twice = train(tmp_path, 200, "other")
     assert rates(other) == rates(run)
     assert torch.equal(once.linear.weight, twice.linear.weight), "stopped in between, it ends the same"
