@@ -49,7 +49,7 @@ class TestConfig:
     env: str = "real"
     """where: real, which the real env's name (carracing, carla) means too, or dream"""
     driver: Literal["controller", "pursuit"] = "controller"
-    """who drives: the controller, or, in CARLA, a pure-pursuit driver that knows the road, as a yardstick"""
+    """who drives: the controller, or the env's own pure-pursuit driver, who knows the road, as a yardstick"""
     renderer: Literal["gymnasium", "fast"] = "gymnasium"
     """who draws CarRacing; final scores are taken with gymnasium's own"""
     carla: specs.CarlaArg = None

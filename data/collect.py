@@ -20,6 +20,7 @@ from data.episodes import Index, ShardInfo
 from data.policies import Brown, Controlled, Lane, NoiseConfig, Policy, White
 from data.shards import DatasetHeader, EpisodeInfo, ShardWriter
 from envs.latent import LatentEnv
+from envs.rollout import GivingUp, Limits
 from envs.vector import SlotEnv, Step
 from utils import seeding
 from utils.device import DeviceName, pick
@@ -189,8 +190,7 @@ class Collector:
         header, infos = self.config.header, []
         actions = np.zeros((header.seq_len, self.slots, header.action_size), np.float32)
         rewards = np.zeros((header.seq_len, self.slots), np.float32)
-        rewarded = np.zeros(self.slots, np.int64)
-        patience = self.config.patience or header.seq_len
+        giving_up = GivingUp(Limits(self.config.patience, header.seq_len), self.slots)
         for slot, i in enumerate(ids):
             writer.add(i, self.tap.frames[slot])
         for t in range(header.seq_len):
@@ -199,10 +199,9 @@ class Collector:
                 break
             actions[t] = policy.act(obs)
             obs, rewards[t], terminated, truncated, _ = view.step(actions[t])
-            rewarded[rewards[t] > 0] = t + 1
-            is_hopeless = t + 1 - rewarded >= patience
-            view.retire(is_hopeless)
-            truncated = truncated | (~terminated & (is_hopeless | (t + 1 == header.seq_len)))
+            given_up = giving_up.after(rewards[t])
+            view.retire(given_up)
+            truncated = truncated | (~terminated & given_up)
             for slot in live.tolist():
                 writer.add(ids[slot], self.tap.frames[slot])
                 if terminated[slot] or truncated[slot]:

@@ -43,9 +43,9 @@ class GenerationConfig:
     threads: int | None = None
     """worker processes; one a core by default; the data do not depend on it"""
     policy: PolicyName = "brown"
-    """who drives; lane: the env's own lane follower with noise (CARLA); mixed: of ten episodes 8 brown, 2 white, or,
-    once --logs has one, 6 controller, 3 brown, 1 white; in CARLA 7 lane, 2 brown, 1 white, or 5 controller, 4 lane,
-    1 brown"""
+    """who drives; lane: the env's own lane follower, who knows the road, with noise; mixed: of ten episodes 7 lane,
+    2 brown, 1 white, or, once --logs has a controller, 5 controller, 4 lane, 1 brown; in an env that has no lane
+    follower 8 brown, 2 white, or 6 controller, 3 brown, 1 white"""
     env: str = "CarRacing-v2"
     """environment: CarRacing-v2, WorldModels/CarRacing-v3, carla, CarlaRoute-v0, dream, or module:function of your
     own"""

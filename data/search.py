@@ -55,6 +55,8 @@ class SearchConfig:
     """stop when the validation score reaches this"""
     sigma0: float = 0.1
     """first standard deviation of the candidates"""
+    weight_decay: float = 0.0
+    """share of its numbers that the mean controller loses in each generation"""
     patience: int = 100
     """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
     training_steps: int | None = None
@@ -78,6 +80,7 @@ class SearchConfig:
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
         check_not_negative(self, "seed")
+        check(0 <= self.weight_decay < 1, f"--weight-decay must lie in [0, 1); got {self.weight_decay}.")
         target = self.target_return
         check(
             target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."
@@ -251,6 +254,7 @@ class ControllerSearch:
         rate = scores.lengths.sum() / (time.monotonic() - began)
         # tell
         self.evolution.tell(fitness)
+        self.evolution.shrink(config.weight_decay)
         row = {
             "best": float(fitness.max()),
             "mean": float(fitness.mean()),

@@ -18,6 +18,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
 from envs.carracing_config import CarRacingConfig, config_from
+from envs.carracing_guide import Guide
 from envs.carracing_physics import DT, Contacts, Drive, SlimCar, Wheel
 from envs.carracing_renderer import Renderer
 from envs.vector import SlotEnv, Step
@@ -56,6 +57,7 @@ class CarRacing(car_racing.CarRacing):
         self.config = config = config_from({"size": 96, **options})
         self.touched: list[int] = []
         self._drive: Drive
+        self._guide: Guide | None = None
         super().__init__(render_mode, False, lap_complete_percent, config.domain_randomize, continuous)
         EzPickle.__init__(self, render_mode, continuous, lap_complete_percent, **options)
         self.observation_space = Box(0, 255, (config.size, config.size, 3), np.uint8)
@@ -89,6 +91,7 @@ class CarRacing(car_racing.CarRacing):
         self.tile_visited_count = 0
         self.new_lap = False
         self.touched = []
+        self._guide = None
         if self.config.domain_randomize:
             self._reinit_colors((options or {}).get("randomize", True))
         else:
@@ -178,6 +181,20 @@ class CarRacing(car_racing.CarRacing):
             raise InvalidAction(f"an action must be finite; got {action!r}.")
         return -steer, gas, brake
 
+    def guide(self) -> tuple[float, float, float]:
+        """What a driver who knows the road would do now: steering, gas, brake.
+
+        Raises:
+            ResetNeeded: there is no episode.
+        """
+        if self.car is None:
+            raise ResetNeeded("call env.reset() before env.guide().")
+        if self._guide is None:
+            self._guide = Guide(np.array([tile[2:4] for tile in self.track]))
+        hull = cast(Any, self.car.hull)
+        (x, y), speed = hull.position, math.hypot(*hull.linearVelocity)
+        return self._guide.act(x, y, hull.angle, hull.angularVelocity, speed)
+
     def _observe(self) -> np.ndarray:
         """The frame, uint8 (size, size, 3), a new array."""
         frame = self._reference() if self._renderer is None else self._renderer.draw(self)
@@ -224,6 +241,8 @@ class CarRacingVec(SlotEnv):
         config: the same for all slots.
     """
 
+    has_guide = True
+
     def __init__(self, num_envs: int, config: CarRacingConfig = CarRacingConfig()) -> None:  # noqa: B008 (frozen)
         self.config = config
         self._envs = [CarRacing(**asdict(config)) for _ in range(num_envs)]
@@ -248,6 +267,9 @@ class CarRacingVec(SlotEnv):
         self._ticks[indices] += ticks
         truncated |= (self._ticks[indices] >= self.config.max_steps) & ~terminated
         return obs, reward, terminated, truncated, {"lap_finished": lap_finished, "tiles": tiles}
+
+    def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
+        return np.array([self._envs[i].guide() for i in indices], np.float32)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Free the simulators."""

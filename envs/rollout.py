@@ -3,6 +3,7 @@
 `evaluate` lets linear controllers drive, `evaluate_guide` the env's own driver: the yardstick beside them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from models.controller import LinearController
 
 
 class Limits(NamedTuple):
-    """When an episode is given up; it then counts as neither terminated nor truncated. For training only."""
+    """When an episode is given up."""
 
     patience: int | None = None
     """after so many steps in a row without a positive reward: most early candidates leave the road for good"""
@@ -26,6 +27,25 @@ class Limits(NamedTuple):
 
 
 NO_LIMITS = Limits()
+
+
+class GivingUp:
+    """Says step by step which of the episodes that began together are to be given up.
+
+    Args:
+        limits: when that is.
+        num: number of episodes, B.
+    """
+
+    def __init__(self, limits: Limits, num: int) -> None:
+        self._patience, self._most = limits.patience or math.inf, limits.steps or math.inf
+        self._steps, self._rewarded = 0, np.zeros(num, np.int64)
+
+    def after(self, rewards: np.ndarray) -> np.ndarray:
+        """Whose time is over, bool (B,), after one more step with these rewards (B,)."""
+        self._steps += 1
+        self._rewarded[rewards > 0] = self._steps
+        return (self._steps - self._rewarded >= self._patience) | (self._steps >= self._most)
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ def evaluate(
         controller: what the parameters mean.
         params: one controller a slot, (B, N), or one for all, (N,).
         seeds: the slots' seeds, (B,).
-        limits: when an episode is given up.
+        limits: when an episode is given up; it then counts as neither terminated nor truncated.
 
     Returns:
         How the episodes went, in the order of `seeds`.
@@ -115,7 +135,7 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
 
     returns = np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, np.int64)
-    rewarded = np.zeros(env.num_envs, np.int64)
+    giving_up = GivingUp(limits, env.num_envs)
     flags = {name: np.zeros(env.num_envs, bool) for name in ("terminated", "truncated", "lap_finished")}
     tally = Tally(env.measures, env.num_envs)
     actions = np.zeros(env.action_space.shape or (), np.float32)
@@ -126,11 +146,7 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
         returns[live] += reward[live]
         lengths[live] += 1
         tally.add(info, live)
-        if limits.patience is not None:
-            rewarded[reward > 0] = lengths[reward > 0]
-            env.retire(lengths - rewarded >= limits.patience)
-        if limits.steps is not None:
-            env.retire(lengths >= limits.steps)
+        env.retire(giving_up.after(reward))
         done = live[~env.live[live]]
         if len(done):
             flags["terminated"][done] = terminated[done]

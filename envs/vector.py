@@ -132,7 +132,10 @@ class SlotEnv(VectorEnv, ABC):
         Raises:
             UserError: there is none.
         """
-        check(self.has_guide, "this env has no guide, a driver that knows the road; those of CARLA have one.")
+        check(
+            self.has_guide,
+            "this env has no guide, a driver who knows the road, as CarRacing and CARLA do.",
+        )
         actions = np.zeros(self.action_space.shape or (), np.float32)
         indices = np.flatnonzero(self.live)
         if len(indices):

@@ -366,8 +366,6 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("C", ("--env", "carla"), "--env carla asks for CarlaCircuit-v0"),
         ("C", ("--carla", "localhost:2000"), "--carla names CARLA's server, but the env is CarRacing-v2"),
         ("score", ("--env", "CarlaRoute-v0"), "--env CarlaRoute-v0 asks for CarlaRoute-v0"),
-        ("score", ("--driver", "pursuit"), "this env has no guide"),
-        ("collect", ("--policy", "lane"), "this env has no guide"),
         ("collect", ("--weather", "WetNoon"), "--weather is a flag for carla, but --env is CarRacing-v2"),
         ("pipeline", ("--traffic", "2"), "--traffic is a flag for carla, but --env is CarRacing-v2"),
         ("pipeline", ("--env", "karla"), "there is no env 'karla'"),
