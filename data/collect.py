@@ -26,7 +26,7 @@ from utils import seeding
 from utils.device import DeviceName, pick
 from utils.errors import UserError, check
 
-PolicyName = Literal["brown", "white", "lane", "controller", "mixed"]
+PolicyName = Literal["brown", "white", "lane", "controller", "dreamer", "mixed"]
 SLICE = 10
 """Episodes a shard; also what is lost of each worker when it is killed."""
 SHARES: dict[tuple[bool, bool], tuple[str, ...]] = {
@@ -218,7 +218,10 @@ class Collector:
         if policy_name == "lane":
             self.tap.guide()  # an env without one says so
             return self.tap, Lane(space, self.tap.guide, self.config.noise)
-        files = trained.driver_files(self.config.logs) or trained.run_files(self.config.logs)
+        if policy_name == "dreamer":
+            files = trained.run_files(self.config.logs, "controller-dream", "latest")
+        else:
+            files = trained.driver_files(self.config.logs) or trained.run_files(self.config.logs)
         world_model = trained.load_world_model(files, pick(self.config.device)).world_model
         driver = trained.load_controller(files.controller, world_model.feature_size)
         policy = Controlled(space, driver.controller, driver.params, self.config.noise)

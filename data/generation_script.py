@@ -43,7 +43,8 @@ class GenerationConfig:
     threads: int | None = None
     """worker processes; one a core by default; the data do not depend on it"""
     policy: PolicyName = "brown"
-    """who drives; lane: the env's own lane follower, who knows the road, with noise; mixed: of ten episodes 7 lane,
+    """who drives; lane: the env's own lane follower, who knows the road, with noise; dreamer: where the evolution in
+    the dream has got to, which may exploit M, so that M learns better; mixed: of ten episodes 7 lane,
     2 brown, 1 white, or, once --logs has a controller, 5 controller, 4 lane, 1 brown; in an env that has no lane
     follower 8 brown, 2 white, or 6 controller, 3 brown, 1 white"""
     env: str = "CarRacing-v2"
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.patience,
         )
         asked = {policy for task in slices for policy in task.policies}
-        for policy in asked & {"controller", "lane"}:
+        for policy in asked & {"controller", "dreamer", "lane"}:
             with contextlib.closing(maker()) as collector:
                 collector.prepare(policy)  # a missing model or guide is told before any worker starts
         index = _collect(rootdir, index, slices, maker, threads)

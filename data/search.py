@@ -55,8 +55,9 @@ class SearchConfig:
     """stop when the validation score reaches this"""
     sigma0: float = 0.1
     """first standard deviation of the candidates"""
-    weight_decay: float = 0.0
-    """share of its numbers that the mean controller loses in each generation"""
+    strain_penalty: float = 1.0
+    """return that a candidate loses for each unit of its strain, the mean square of what goes into its tanhs: it
+    keeps drivers smooth, and makes them find later what M does not know"""
     patience: int = 100
     """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
     training_steps: int | None = None
@@ -79,8 +80,7 @@ class SearchConfig:
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
-        check_not_negative(self, "seed")
-        check(0 <= self.weight_decay < 1, f"--weight-decay must lie in [0, 1); got {self.weight_decay}.")
+        check_not_negative(self, "seed", "strain_penalty")
         target = self.target_return
         check(
             target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."
@@ -144,7 +144,8 @@ class ControllerSearch:
     ) -> None:
         self.config, self.run, self.world = config, run, world
         self.controller, self.starts, self.backend = controller, starts, backend
-        self.centre = starts.mean_features()
+        self.features = starts.features()
+        self.centre = self.features.mean(0)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.best_score = -np.inf
@@ -253,12 +254,13 @@ class ControllerSearch:
         fitness = finite_fitness(scores.returns.mean(axis=1))
         rate = scores.lengths.sum() / (time.monotonic() - began)
         # tell
-        self.evolution.tell(fitness)
-        self.evolution.shrink(config.weight_decay)
+        strain = self.controller.strain(candidates, self.features)
+        self.evolution.tell(fitness - config.strain_penalty * strain)
         row = {
             "best": float(fitness.max()),
             "mean": float(fitness.mean()),
             "worst": float(fitness.min()),
+            "strain": float(strain.mean()),
             "step_size": self.evolution.step_size,
             "laps_finished": float(scores.lap_finished.mean()),
             "frames": int(scores.lengths.sum()),

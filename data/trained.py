@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -57,12 +57,13 @@ class TrainedController(NamedTuple):
     info: dict[str, Any]
 
 
-def run_files(root: Path, stage: str = "controller") -> TrainedFiles:
-    """The files of a run directory."""
-    memory = RunDir(root, "mdrnn")
-    return TrainedFiles(
-        RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", RunDir(root, stage).best
-    )
+def run_files(
+    root: Path, stage: str = "controller", which: Literal["best", "latest"] = "best"
+) -> TrainedFiles:
+    """The files of a run directory, with the best or the latest controller of a stage."""
+    memory, driver = RunDir(root, "mdrnn"), RunDir(root, stage)
+    controller = driver.best if which == "best" else driver.latest
+    return TrainedFiles(RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", controller)
 
 
 def driver_files(root: Path, stages: Sequence[str] = STAGES) -> TrainedFiles | None:

@@ -42,9 +42,9 @@ class StartStates:
     def __len__(self) -> int:
         return len(self.z)
 
-    def mean_features(self) -> np.ndarray:
-        """Where controllers find themselves on average: the mean of [z, h], float64 (Z + D,)."""
-        return torch.cat([self.z, self.h], dim=1).double().mean(0).numpy()
+    def features(self) -> np.ndarray:
+        """What controllers see there: [z, h], float64 (N, Z + D)."""
+        return torch.cat([self.z, self.h], dim=1).double().numpy()
 
     def most(self, steps: int) -> float:
         """What the best real stretch of so many steps paid; of the longest one known, if that is shorter."""

@@ -57,6 +57,20 @@ class LinearController:
         squashed = torch.maximum(torch.tanh(raw), self._floor.to(device))
         return squashed * self._scale.to(device) + self._offset.to(device)
 
+    def strain(self, params: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """How far controllers drive their tanhs: the mean square of what goes into them, summed over the actions.
+
+        Args:
+            params: (P, N).
+            features: typical ones, (B, F).
+
+        Returns:
+            (P,).
+        """
+        weights, bias = np.split(params, [self.feature_size * self.action_size], axis=1)
+        raw = features @ weights.reshape(-1, self.feature_size).T + bias.reshape(-1)
+        return np.square(raw).mean(0).reshape(len(params), self.action_size).sum(1)
+
     def shifted(self, params: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """Parameters that do to features x what `params` do to x + offset.
 

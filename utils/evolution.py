@@ -103,10 +103,6 @@ class Evolution:
         self._candidates = None
         self.generation += 1
 
-    def shrink(self, share: float) -> None:
-        """Take this share off the mean: weight decay. Between `tell` and `ask` only."""
-        self._strategy.mean *= 1 - share
-
     def state(self) -> State:
         """Everything the next generations depend on: tensors, numbers and strings. Take it after `tell`."""
         if self._candidates is not None:

@@ -334,6 +334,21 @@ def test_the_lane_follower_gets_further_than_a_walk_and_is_named_in_the_dataset(
     assert digest(EpisodeStore(tmp_path / "two")) == digest(store)
 
 
+def test_the_dreamer_is_the_last_driver_of_the_dream_not_its_best(tmp_path: Path, logs: Path):
+    flags = ["--policy", "dreamer", "--size", "64", "--noise", "0"]
+    with pytest.raises(UserError, match=r"there is no trained controller at .*controller-dream.*latest"):
+        record(tmp_path / "none", 10, *flags, "--logs", str(logs))
+    dreamer = shutil.copytree(logs, tmp_path / "run")
+    files = trained.run_files(dreamer, "controller-dream", "latest")
+    files.controller.parent.mkdir(parents=True)
+    shutil.copy(trained.run_files(dreamer).controller, files.controller)
+    ours = record(tmp_path / "a", 10, *flags, "--logs", str(dreamer))
+    theirs = record(tmp_path / "b", 10, *flags[2:], "--policy", "controller", "--logs", str(logs))
+    assert {info.policy for info in ours.infos.values()} == {"dreamer"}
+    for one, other in zip(ours.episodes(ours.ids()), theirs.episodes(theirs.ids()), strict=True):
+        assert np.array_equal(one.actions, other.actions)
+
+
 def test_mixed_data_of_an_env_with_a_guide_have_lane_followers(tmp_path: Path, logs: Path):
     store = record(tmp_path / "a", 10, *GUIDED, "--policy", "mixed", "--logs", str(tmp_path))
     names = sorted(info.policy for info in store.infos.values())

@@ -69,6 +69,17 @@ def test_shifted_parameters_do_the_same_on_shifted_features():
     assert np.allclose(controller.shifted(shifted[0], -offset), params[0])
 
 
+def test_strain_is_the_mean_square_of_what_the_tanhs_get():
+    rng = np.random.default_rng(0)
+    controller = LinearController(7, LOW, HIGH)
+    params, features = rng.normal(size=(5, controller.num_params)), rng.normal(size=(40, 7))
+    strain = controller.strain(params, features)
+    for row, got in zip(params, strain, strict=True):
+        weights, bias = row[:21].reshape(3, 7), row[21:]
+        assert got == pytest.approx(sum(np.mean((features @ weights[a] + bias[a]) ** 2) for a in range(3)))
+    assert controller.strain(np.zeros((2, 24)), features).tolist() == [0, 0]
+
+
 def test_an_unbounded_action_space_is_refused():
     with pytest.raises(UserError, match="bounded"):
         LinearController(3, np.array([-np.inf]), np.array([1.0]))

@@ -32,7 +32,7 @@ def test_later_rounds_add_to_earlier_ones():
     }
     assert [flag(steps[f"round {n}: collect"], "--rollouts") for n in (1, 2, 3)] == ["50", "70", "90"]
     assert [flag(steps[f"round {n}: V"], "--max-steps") for n in (1, 2, 3)] == ["1500", "3000", "4500"]
-    assert flag(steps["round 1: collect"], "--policy") == "brown"
+    assert flag(steps["round 1: collect"], "--policy") == "mixed"
     assert flag(steps["round 3: collect"], "--policy") == "mixed"
     generations = [flag(steps[f"round {n}: C in the real environment"], "--generations") for n in (1, 2, 3)]
     assert generations == ["10", "10", "200"]
@@ -40,6 +40,16 @@ def test_later_rounds_add_to_earlier_ones():
     inside = steps["score: C evolved in the dream, there"]
     assert (flag(inside, "--env"), flag(inside, "--stage")) == ("dream", "controller-dream")
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
+
+
+def test_what_the_dream_got_wrong_is_collected_before_the_rest():
+    config = PipelineConfig(rounds=3, rollouts=50, rollouts_per_round=20, failures_per_round=10)
+    steps = {step.name: step.command for step in plan(config)}
+    failures = [steps[f"round {n}: collect what the dream got wrong"] for n in (2, 3)]
+    assert [flag(command, "--rollouts") for command in failures] == ["60", "90"]
+    assert {flag(command, "--policy") for command in failures} == {"dreamer"}
+    assert [flag(steps[f"round {n}: collect"], "--rollouts") for n in (1, 2, 3)] == ["50", "80", "110"]
+    assert "round 1: collect what the dream got wrong" not in steps
 
 
 def test_rounds_may_be_dream_only_until_the_last():
@@ -69,7 +79,7 @@ def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
         assert ("--carla" in command) == is_on_server, name
         assert "--renderer" not in command
     racing = plan(PRESETS["quick"])
-    for name in ("--carla", "pursuit", "--first-starts"):
+    for name in ("--carla", "--first-starts"):
         assert not any(name in step.command for step in racing)
 
 

@@ -198,6 +198,16 @@ def test_the_dream_has_its_own_folder_and_its_best_can_start_the_real_run(logs: 
     assert moved < 0.1, "the evolution began at the dream's best"
 
 
+def test_strained_candidates_are_penalised(logs: Path, tmp_path: Path):
+    tense = shutil.copytree(logs, tmp_path / "tense")
+    flags = [*SERIAL, "--env", "dream", "--horizon", "20", "--pop-size", "12", "--generations", "8"]
+    run(logs, *flags, "--strain-penalty", "1e6")  # nothing else counts then
+    run(tense, *flags, "--strain-penalty", "0")
+    calm, other = (rows(each, "controller-dream")[-1] for each in (logs, tense))
+    assert calm["strain"] < 0.8 * other["strain"]
+    assert calm["step_size"] < other["step_size"]
+
+
 def test_the_target_is_tested_against_the_validation_score(logs: Path, capsys: pytest.CaptureFixture[str]):
     run(logs, *SERIAL, "--target-return", "-1000")
     assert "reached --target-return" in capsys.readouterr().out
@@ -260,6 +270,7 @@ def test_a_generations_tracks_are_training_tracks_and_change():
         (["--max-workers", "0"], "--max-workers must be positive"),
         (["--max-hours", "-1"], "--max-hours must be positive"),
         (["--seed", "-1"], "--seed must not be negative"),
+        (["--strain-penalty", "-1"], "--strain-penalty must not be negative"),
         (["--temperature", "-1"], "temperature must not be negative"),
         (["--preset", "huge"], "--preset huge is unknown"),
         (["--no-such-flag"], "no-such-flag"),

@@ -1,0 +1,300 @@
+"""What a run of the whole pipeline is: its settings, its presets, and the commands that follow from them."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from envs import specs
+from envs.specs import CarlaFlags, CarRacingFlags
+from utils import cli
+from utils.errors import check, check_not_negative, check_positive
+
+Preset = Literal["carracing", "quick", "tiny"]
+SAME_TIME = "{minutes that V took}"
+"""Stands in the plan for a number that is known when V has been trained."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """The whole run."""
+
+    logs: cli.LogsArg = Path("exp_dir")
+    """run directory"""
+    dataset: Path | None = None
+    """dataset folder; RUN/dataset by default"""
+    env: str = "CarRacing-v2"
+    """real environment"""
+    carla: specs.CarlaArg = None
+    """CARLA's server, as in generation_script.py; of several each worker takes one"""
+    carla_env: CarlaFlags = field(default_factory=CarlaFlags)
+    rounds: int = 2
+    """collect-train-evolve cycles; a finished run with a larger number goes on"""
+    rollouts: int = 150
+    """rollouts of the first round"""
+    first_policy: Literal["brown", "white", "lane", "mixed"] = "mixed"
+    """who drives in them; mixed: mostly the env's own lane follower, with noise"""
+    rollouts_per_round: int = 100
+    """rollouts that each further round adds: the current controller with noise, and some others"""
+    failures_per_round: int = 0
+    """rollouts besides of where the evolution in the dream has got to, which may have learnt to exploit M"""
+    seq_len: int = 334
+    """longest rollout, in decisions"""
+    rollout_patience: int | None = None
+    """a rollout is given up after this many decisions without a reward; after random driving most would be grass"""
+    action_repeat: int = 3
+    """simulator steps for which an action is held: more of the track for each frame that V and M must see"""
+    vae_preset: Preset = "quick"
+    """preset of trainvae.py"""
+    mdrnn_preset: Literal["carracing", "quick", "long", "tiny"] = "quick"
+    """preset of trainmdrnn.py"""
+    vae_steps: int = 1500
+    """updates of V in a round"""
+    mdrnn_steps: int = 1500
+    """updates of M in a round"""
+    first_starts: float = 0.0
+    """share of dreams that begin where episodes begin, rather than anywhere in them"""
+    dream_generations: int = 30
+    """generations in the dream, in each round"""
+    dream_pop_size: int | None = None
+    """candidates in a generation of the dream; as many as in the real environment by default"""
+    dream_samples: int = 16
+    """dreams for each candidate"""
+    horizon: int = 150
+    """decisions in a dream: the longer it is, the more M errs and the more there is to exploit"""
+    generations: int = 10
+    """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
+    last_generations: int = 200
+    """generations in the real environment in the last round; a finished run with a larger number goes on"""
+    pop_size: int = 32
+    """candidates in a generation"""
+    n_samples: int = 4
+    """real tracks for each candidate"""
+    patience: int = 40
+    """a training episode is given up after this many decisions without a new tile"""
+    strain_penalty: float = 1.0
+    """return that candidates lose for each unit of strain, as in traincontroller.py"""
+    polish_sigma: float = 0.05
+    """first standard deviation in the real environment, around the best controller so far"""
+    validation_episodes: int = 16
+    """fixed tracks on which controllers are compared"""
+    episodes: int = 100
+    """held-out tracks of the final score"""
+    renderer: Literal["gymnasium", "fast"] = "gymnasium"
+    """renderer of the final score"""
+    yardstick: bool = True
+    """train the plain VAE for as long as the NVAE, to compare them in the report"""
+    max_workers: int | None = None
+    """worker processes; one a core by default"""
+    seed: int = 0
+    """seed of everything"""
+    fresh: bool = False
+    """start over: remove what an earlier run left in RUN"""
+    dry_run: bool = False
+    """print the commands and stop"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat", "vae_steps", "mdrnn_steps")
+        check_positive(
+            self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
+        )
+        check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
+        check_positive(self, "max_workers")
+        check_not_negative(self, "rollouts_per_round", "failures_per_round", "strain_penalty")
+        check_not_negative(self, "generations", "seed")
+        check(
+            specs.kind(self.env) != "dream",
+            f"--env {self.env}: rounds and scores need a real env; record in the dream with "
+            "data/generation_script.py --env dream, then run the stages one by one (see README).",
+        )
+        self.spec()
+        check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
+        for flag, size in (("--pop-size", self.pop_size), ("--dream-pop-size", self.dream_pop_size or 2)):
+            check(size >= 2, f"{flag} must be at least 2; got {size}: candidates are ranked.")
+
+    def spec(self) -> dict[str, Any]:
+        """The real env, as its datasets will describe it."""
+        spec = specs.make_spec(self.env, 64, None, CarRacingFlags(), self.carla_env)
+        return specs.at_simulator(spec, self.carla)
+
+    @property
+    def is_carla(self) -> bool:
+        """Whether the real env is one of CARLA's."""
+        return specs.kind(self.env) == "carla"
+
+    @property
+    def has_guide(self) -> bool:
+        """Whether the real env is known to have a driver who knows the road, who is scored as a yardstick."""
+        return specs.kind(self.env) in ("carla", "carracing")
+
+
+CARLA: dict[str, Any] = {
+    "env": "carla",
+    "action_repeat": 4,
+    "seq_len": 375,
+    "horizon": 60,
+    "first_starts": 0.3,
+    "strain_penalty": 0.0,
+}
+"""What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
+CARRACING: dict[str, Any] = {
+    "rollout_patience": 20,
+    "mdrnn_preset": "long",
+    "dream_pop_size": 64,
+    "horizon": 100,
+    "generations": 0,
+}
+"""What CarRacing asks for."""
+TINY = PipelineConfig(
+    logs=Path("exp_dir/tiny"),
+    rollouts=12,
+    rollouts_per_round=10,
+    seq_len=40,
+    vae_preset="tiny",
+    mdrnn_preset="tiny",
+    vae_steps=6,
+    mdrnn_steps=6,
+    dream_generations=2,
+    generations=1,
+    last_generations=2,
+    pop_size=4,
+    n_samples=1,
+    dream_samples=2,
+    horizon=20,
+    validation_episodes=2,
+    episodes=2,
+    renderer="fast",
+)
+PRESETS = {
+    "carracing": PipelineConfig(
+        logs=Path("exp_dir/carracing"),
+        **CARRACING,
+        rounds=4,
+        rollouts=800,
+        rollouts_per_round=200,
+        failures_per_round=200,
+        mdrnn_steps=3000,
+        dream_generations=40,
+        validation_episodes=32,
+    ),
+    "quick": PipelineConfig(
+        logs=Path("exp_dir/quick"),
+        **CARRACING,
+        rollouts=400,
+        failures_per_round=100,
+        vae_steps=1000,
+        dream_generations=20,
+        last_generations=20,
+        n_samples=3,
+        validation_episodes=8,
+        episodes=20,
+    ),
+    "carla": PipelineConfig(logs=Path("exp_dir/carla"), **CARLA, rounds=3, rollouts=300, last_generations=60),
+    "carla-quick": PipelineConfig(
+        logs=Path("exp_dir/carla-quick"),
+        **CARLA,
+        rollouts=800,
+        rollouts_per_round=200,
+        mdrnn_steps=3000,
+        last_generations=80,
+        n_samples=3,
+        validation_episodes=32,
+        yardstick=False,
+    ),
+    "tiny": TINY,
+    "carla-tiny": replace(TINY, logs=Path("exp_dir/carla-tiny"), **{**CARLA, "seq_len": 12, "horizon": 20}),
+}
+
+
+class Step(NamedTuple):
+    """One command of the pipeline."""
+
+    name: str
+    command: list[str]
+
+
+def plan(config: PipelineConfig) -> list[Step]:
+    """The commands of a run, in order: script and flags."""
+    steps = []
+    for number in range(1, config.rounds + 1):
+        steps += [Step(f"round {number}: {name}", command) for name, command in _round(config, number)]
+    return steps + _finish(config)
+
+
+def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
+    logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
+    seed = ["--seed", str(config.seed)]
+    collect = ["data/generation_script.py", "--rootdir", dataset, *seed, "--env", config.env]
+    collect += ["--action-repeat", str(config.action_repeat)]
+    collect += ["--seq-len", str(config.seq_len), *_workers(config, "--threads")]
+    collect += [*logs, *_server(config)]
+    collect += ["--patience", str(config.rollout_patience)] if config.rollout_patience else []
+    for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
+        collect += [] if value is None else [f"--{name}", str(value)]
+    rollouts = config.rollouts + (number - 1) * (config.rollouts_per_round + config.failures_per_round)
+    policy = config.first_policy if number == 1 else "mixed"
+    steps = []
+    if number > 1 and config.failures_per_round:
+        known = ["--policy", "dreamer", "--rollouts", str(rollouts - config.rollouts_per_round)]
+        steps.append(("collect what the dream got wrong", collect + known))
+    steps.append(("collect", [*collect, "--policy", policy, "--rollouts", str(rollouts)]))
+    data = ["--dataset", dataset, *logs, *seed]
+    vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
+    mdrnn = [
+        "trainmdrnn.py",
+        "--preset",
+        config.mdrnn_preset,
+        "--max-steps",
+        str(number * config.mdrnn_steps),
+    ]
+    mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
+    evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
+    evolve += ["--validation-episodes", str(config.validation_episodes)]
+    evolve += ["--strain-penalty", str(config.strain_penalty)]
+    dream = ["--env", "dream", "--generations", str(config.dream_generations)]
+    dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
+    dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
+    generations = config.last_generations if number == config.rounds else config.generations
+    real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
+    real += ["--n-samples", str(config.n_samples)]
+    real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
+    steps += [("V", vae + data), ("M", mdrnn + data), ("C in the dream", evolve + dream)]
+    return [*steps, ("C in the real environment", evolve + real)] if generations else steps
+
+
+def _finish(config: PipelineConfig) -> list[Step]:
+    """Score both controllers on held-out tracks, record a drive, train the yardstick."""
+    logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
+    score = ["test_controller.py", *logs, *_workers(config), *_server(config)]
+    score += ["--episodes", str(config.episodes)]
+    score += [] if config.is_carla else ["--renderer", config.renderer]
+    video = ["--record", str(config.logs / "drive.mp4")]
+    dreamer = ["--stage", "controller-dream"]
+    inside = [*_json(config, "dreamt"), *dreamer, "--env", "dream", "--horizon", str(config.horizon)]
+    steps = [
+        Step("score: C evolved in the dream, there", [*score, *inside]),
+        Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
+        Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
+    ]
+    if config.has_guide:
+        pursuit = [*score, *_json(config, "pursuit"), "--driver", "pursuit"]
+        steps.append(Step("score: pure pursuit, which knows the road", pursuit))
+    if config.yardstick:
+        vae = ["trainvae.py", "--preset", config.vae_preset, "--arch", "vae", "--stage", "vae-plain"]
+        vae += ["--learning-rate", "0.01"]  # measured: better for it than the 0.02 of the quick NVAE
+        vae += ["--max-minutes", SAME_TIME, "--max-steps", str(10**7), "--epochs", str(10**5)]
+        vae += ["--dataset", dataset, *logs, "--seed", str(config.seed)]
+        steps.append(Step("yardstick: plain VAE for the same time", vae))
+    return steps
+
+
+def _json(config: PipelineConfig, name: str) -> list[str]:
+    return ["--json", str(config.logs / f"test-{name}.json")]
+
+
+def _server(config: PipelineConfig) -> list[str]:
+    return ["--carla", config.carla] if config.carla else []
+
+
+def _workers(config: PipelineConfig, flag: str = "--max-workers") -> list[str]:
+    return [flag, str(config.max_workers)] if config.max_workers else []
