@@ -49,6 +49,9 @@ class PipelineConfig:
     """preset of trainmdrnn.py"""
     vae_steps: int = 1500
     """updates of V in a round"""
+    vae_rounds: int | None = None
+    """V is trained in so many rounds, then stays as it is: data that show the whole road from the start change little
+    for it, while M and C would have to learn what its numbers mean again; in all by default"""
     mdrnn_steps: int = 1500
     """updates of M in a round"""
     first_starts: float = 0.0
@@ -94,7 +97,8 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat", "vae_steps", "mdrnn_steps")
+        check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
+        check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps")
         check_positive(
             self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
         )
@@ -139,7 +143,9 @@ CARLA: dict[str, Any] = {
 """What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
 CARRACING: dict[str, Any] = {
     "rollout_patience": 20,
+    "vae_rounds": 1,
     "mdrnn_preset": "long",
+    "mdrnn_steps": 3000,
     "dream_pop_size": 64,
     "horizon": 100,
     "generations": 0,
@@ -173,16 +179,15 @@ PRESETS = {
         rollouts=800,
         rollouts_per_round=200,
         failures_per_round=200,
-        mdrnn_steps=3000,
+        vae_steps=4500,
         dream_generations=40,
         validation_episodes=32,
     ),
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
         **CARRACING,
-        rollouts=400,
+        rollouts=600,
         failures_per_round=100,
-        vae_steps=1000,
         dream_generations=20,
         last_generations=20,
         n_samples=3,
@@ -258,7 +263,9 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
     real += ["--n-samples", str(config.n_samples)]
     real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
-    steps += [("V", vae + data), ("M", mdrnn + data), ("C in the dream", evolve + dream)]
+    if number <= (config.vae_rounds or number):
+        steps.append(("V", vae + data))
+    steps += [("M", mdrnn + data), ("C in the dream", evolve + dream)]
     return [*steps, ("C in the real environment", evolve + real)] if generations else steps
 
 

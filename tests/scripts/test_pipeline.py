@@ -42,6 +42,12 @@ def test_later_rounds_add_to_earlier_ones():
     assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
 
 
+def test_v_may_stay_as_it_is_after_some_rounds():
+    names = [step.name for step in plan(PipelineConfig(rounds=3, vae_rounds=2))]
+    assert [name for name in names if name.endswith(": V")] == ["round 1: V", "round 2: V"]
+    assert "round 3: M" in names
+
+
 def test_what_the_dream_got_wrong_is_collected_before_the_rest():
     config = PipelineConfig(rounds=3, rollouts=50, rollouts_per_round=20, failures_per_round=10)
     steps = {step.name: step.command for step in plan(config)}
