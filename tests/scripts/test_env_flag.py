@@ -152,7 +152,8 @@ def test_without_a_dataset_the_envs_own_folder_is_looked_for(tmp_path: Path, mon
 def test_an_env_without_a_guide_or_a_dream_has_no_yardstick(tmp_path: Path):
     from tests.scripts.tiny_run import make_run
 
-    root = make_run(tmp_path)
+    spec = {"name": "tests.envs.counting:make_vec", "options": {"size": 16}}
+    root = make_run(tmp_path, env_spec=spec)
     traincontroller.main(["--logs", str(root), *C])
     said = refuse(test_controller.main, "--logs", str(root), *SCORE, "--driver", "pursuit")
     assert "no guide" in said
