@@ -56,8 +56,8 @@ class SearchConfig:
     sigma0: float = 0.1
     """first standard deviation of the candidates"""
     strain_penalty: float = 1.0
-    """return that a candidate loses for each unit of its strain, the mean square of what goes into its tanhs: it
-    keeps drivers smooth, and makes them find later what M does not know"""
+    """return that a candidate loses for each unit of its strain, the mean square of what goes into its tanhs:
+    where these are saturated, larger weights cost nothing, and the step size only grows"""
     patience: int = 100
     """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
     training_steps: int | None = None
