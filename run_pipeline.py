@@ -143,8 +143,10 @@ def show_result(config: PipelineConfig) -> None:
     """Print the score and where the report is."""
     report = write_report(config.logs)
     print()
-    for name in ("dream", "real", *(["pursuit"] if config.has_guide else [])):
-        print(f"{score_title(name)}: {score_line(read_json(config.logs / f'test-{name}.json'))}")
+    for name in ("dream", "real", "awake", "pursuit"):
+        path = config.logs / f"test-{name}.json"
+        if path.exists():
+            print(f"{score_title(name)}: {score_line(read_json(path))}")
     print(f"report: {report.resolve()}")
 
 

@@ -39,7 +39,8 @@ class ControllerConfig(SearchConfig):
     carla: specs.CarlaArg = None
     """CARLA's server, as in generation_script.py; of several each worker takes one"""
     start: Literal["zero", "best"] = "zero"
-    """first mean: zeros, or the best on validation of the controllers that the run directory holds"""
+    """first mean: zeros, or the best on validation of the controllers that the run directory holds, in the dream of
+    those evolved there: on an M that was trained on they still drive"""
     dream: DreamConfig = field(default_factory=DreamConfig)
     """how dreams run"""
     max_workers: int | None = None
@@ -124,7 +125,8 @@ def first_means(config: ControllerConfig, controller: LinearController) -> list[
     """Where an evolution may begin."""
     if config.start == "zero":
         return [np.zeros(controller.num_params)]
-    paths = [RunDir(config.logs, stage).best for stage in STAGES.values()]
+    stages = [STAGES["dream"]] if config.place == "dream" else STAGES.values()
+    paths = [RunDir(config.logs, stage).best for stage in stages]
     paths = [path for path in paths if path.exists()]
     check(paths, f"--start best: {config.logs} holds no controller yet; pass --start zero.")
     return [

@@ -1,13 +1,13 @@
 """Dreams made from a run directory: what the names in envs/__init__.py point to.
 
 `envs` takes world models, never folders; this is where a folder becomes one. A dataset collected in the dream has the
-env spec {"name": "DreamCarRacing-v2", "options": {"logs": "exp_dir"}}.
+env spec {"name": "DreamCarRacing-v2", "options": {"logs": "exp_dir", "max_steps": 334}}.
 """
 
 from pathlib import Path
 from typing import Any
 
-from data.trained import load_starts, load_world_model, run_files, shipped_files
+from data.trained import load_starts, load_world_model, source_files
 from envs.dream import DreamConfig
 from envs.dream_pixels import DreamFrames, DreamPixels
 from envs.starts import StartStates
@@ -56,8 +56,7 @@ def _sources(
     logs: str | Path | None, world_model: WorldModel | None, starts: StartStates | None
 ) -> tuple[WorldModel, StartStates]:
     if logs is not None:
-        root = Path(logs)
-        files = shipped_files(root) if (root / "starts.safetensors").is_file() else run_files(root)
+        files = source_files(Path(logs))
         world_model = world_model or load_world_model(files).world_model
         starts = starts or load_starts(files)
     if world_model is None or starts is None:

@@ -121,7 +121,10 @@ def env_spec(config: GenerationConfig) -> dict[str, Any]:
     """The env as datasets describe it."""
     spec = specs.make_spec(config.env, config.size, config.action_repeat, config.carracing, config.carla_env)
     if specs.kind(config.env) == "dream":
-        return {"name": config.env, "options": {"logs": str(config.logs.resolve())}}
+        return {
+            "name": spec["name"],
+            "options": {"logs": str(config.logs.resolve()), "max_steps": config.seq_len},
+        }
     return spec
 
 

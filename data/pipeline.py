@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from data import trained
 from envs import specs
 from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
@@ -24,6 +25,8 @@ class PipelineConfig:
     """dataset folder; RUN/dataset by default"""
     env: str = "CarRacing-v2"
     """real environment"""
+    dream_of: Path | None = None
+    """run directory, or folder of pretrained/, whose dream is the env, with --env dream"""
     carla: specs.CarlaArg = None
     """CARLA's server, as in generation_script.py; of several each worker takes one"""
     carla_env: CarlaFlags = field(default_factory=CarlaFlags)
@@ -107,9 +110,13 @@ class PipelineConfig:
         check_not_negative(self, "rollouts_per_round", "failures_per_round", "strain_penalty")
         check_not_negative(self, "generations", "seed")
         check(
-            specs.kind(self.env) != "dream",
-            f"--env {self.env}: rounds and scores need a real env; record in the dream with "
-            "data/generation_script.py --env dream, then run the stages one by one (see README).",
+            self.is_dream == (self.dream_of is not None),
+            "--env dream and --dream-of DIR, the run directory whose dream it is, belong together.",
+        )
+        check(
+            not self.is_dream or (self.rounds == 1 and self.first_policy in ("brown", "white")),
+            "in the dream there is one round of random driving: pass --rounds 1 --first-policy brown "
+            "(--preset dream does).",
         )
         self.spec()
         check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
@@ -120,6 +127,11 @@ class PipelineConfig:
         """The real env, as its datasets will describe it."""
         spec = specs.make_spec(self.env, 64, None, CarRacingFlags(), self.carla_env)
         return specs.at_simulator(spec, self.carla)
+
+    @property
+    def is_dream(self) -> bool:
+        """Whether the env is the dream of another run."""
+        return specs.kind(self.env) == "dream"
 
     @property
     def is_carla(self) -> bool:
@@ -151,6 +163,15 @@ CARRACING: dict[str, Any] = {
     "generations": 0,
 }
 """What CarRacing asks for."""
+DREAM: dict[str, Any] = {
+    "env": "DreamCarRacing-v2",
+    "dream_of": trained.SHIPPED,
+    "rounds": 1,
+    "first_policy": "brown",
+    "rollout_patience": 20,
+    "yardstick": False,
+}
+"""What a dream asks for: the random policy records, as in the first World Models."""
 TINY = PipelineConfig(
     logs=Path("exp_dir/tiny"),
     rollouts=12,
@@ -206,7 +227,18 @@ PRESETS = {
         validation_episodes=32,
         yardstick=False,
     ),
+    "dream": PipelineConfig(
+        logs=Path("exp_dir/dream"),
+        **DREAM,
+        rollouts=1500,
+        mdrnn_preset="long",
+        mdrnn_steps=3000,
+        dream_pop_size=64,
+        horizon=100,
+        last_generations=20,
+    ),
     "tiny": TINY,
+    "dream-tiny": replace(TINY, logs=Path("exp_dir/dream-tiny"), **DREAM),
     "carla-tiny": replace(TINY, logs=Path("exp_dir/carla-tiny"), **{**CARLA, "seq_len": 12, "horizon": 20}),
 }
 
@@ -230,9 +262,11 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     logs, dataset = ["--logs", str(config.logs)], str(config.dataset or config.logs / "dataset")
     seed = ["--seed", str(config.seed)]
     collect = ["data/generation_script.py", "--rootdir", dataset, *seed, "--env", config.env]
-    collect += ["--action-repeat", str(config.action_repeat)]
     collect += ["--seq-len", str(config.seq_len), *_workers(config, "--threads")]
-    collect += [*logs, *_server(config)]
+    if config.dream_of is not None:
+        collect += ["--logs", str(config.dream_of)]
+    else:
+        collect += ["--action-repeat", str(config.action_repeat), *logs, *_server(config)]
     collect += ["--patience", str(config.rollout_patience)] if config.rollout_patience else []
     for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
         collect += [] if value is None else [f"--{name}", str(value)]
@@ -283,6 +317,9 @@ def _finish(config: PipelineConfig) -> list[Step]:
         Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
         Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
     ]
+    if config.dream_of is not None:
+        awake = ["--env", trained.dreamt_spec(config.dream_of)["name"]]
+        steps.append(Step("score: C polished, awake", [*score, *_json(config, "awake"), *awake]))
     if config.has_guide:
         pursuit = [*score, *_json(config, "pursuit"), "--driver", "pursuit"]
         steps.append(Step("score: pure pursuit, which knows the road", pursuit))

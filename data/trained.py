@@ -66,6 +66,11 @@ def run_files(
     return TrainedFiles(RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", controller)
 
 
+def source_files(root: Path) -> TrainedFiles:
+    """The files of a run directory, or of a folder like those under pretrained/."""
+    return shipped_files(root) if (root / "starts.safetensors").is_file() else run_files(root)
+
+
 def driver_files(root: Path, stages: Sequence[str] = STAGES) -> TrainedFiles | None:
     """The files of a run directory with the first of these stages that holds a controller; None if none does."""
     found = (run_files(root, stage) for stage in stages)
@@ -111,7 +116,8 @@ def real_env(asked: str, world: Trained, logs: Path, carla: str | None) -> dict[
     """The real env of V and M, on the simulator of this machine.
 
     Args:
-        asked: the flag --env: real or dream, or the name that the real env must have.
+        asked: the flag --env: real or dream, or the name that the real env must have; if V and M were trained on a
+            dream, also the name of the env that was dreamt of.
         world: V and M.
         logs: where they are from.
         carla: the flag --carla.
@@ -119,10 +125,22 @@ def real_env(asked: str, world: Trained, logs: Path, carla: str | None) -> dict[
     Raises:
         UserError: V and M were trained on another env.
     """
+    spec = world.env_spec
     if asked not in ("real", "dream"):
+        if specs.kind(spec["name"]) == "dream" and specs.kind(envs.canonical(asked)) != "dream":
+            spec = dreamt_spec(Path(spec["options"]["logs"]))
         what = f"V and M of {logs} were trained on"
-        specs.check_env(asked, world.env_spec, what, "take the --logs of another run.")
-    return specs.at_simulator(world.env_spec, carla)
+        specs.check_env(asked, spec, what, "take the --logs of another run.")
+    return specs.at_simulator(spec, carla)
+
+
+def dreamt_spec(root: Path) -> dict[str, Any]:
+    """The env that a run directory's dream is a dream of.
+
+    Raises:
+        UserError: there is no V or M.
+    """
+    return load_world_model(source_files(root)).env_spec
 
 
 def load_starts(files: TrainedFiles) -> StartStates:

@@ -112,6 +112,7 @@ def score_title(name: str) -> str:
         "real": "C evolved in the dream, then for real",
         "dream": "C evolved in the dream only",
         "dreamt": "the same, scored in the dream",
+        "awake": "the same, in the env that was dreamt of",
         "pursuit": "pure pursuit, which knows the road",
     }
     return titles.get(name, name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
+from data import trained
 from envs.specs import CarlaFlags
 from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, Step, open_record, plan, run_step
 from utils.errors import UserError
@@ -17,8 +18,8 @@ from utils.errors import UserError
 ROOT = Path(run_pipeline.__file__).parent
 
 
-def run(logs: Path, *flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", "tiny", "--logs", str(logs), *flags]
+def run(logs: Path, preset: str = "tiny") -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", preset, "--logs", str(logs)]
     return subprocess.run(command, capture_output=True, text=True, cwd=logs.parent, timeout=400)
 
 
@@ -96,8 +97,24 @@ def test_flags_of_carla_are_refused_elsewhere():
         PipelineConfig(carla="localhost:2000")
     with pytest.raises(UserError, match="there is no env 'karla'"):
         PipelineConfig(env="karla")
-    with pytest.raises(UserError, match="need a real env"):
+
+
+def test_in_a_dream_a_random_driver_records_and_the_driver_is_scored_awake_too(tmp_path):
+    with pytest.raises(UserError, match="--env dream and --dream-of"):
         PipelineConfig(env="dream")
+    with pytest.raises(UserError, match="--env dream and --dream-of"):
+        PipelineConfig(dream_of=tmp_path)
+    with pytest.raises(UserError, match="one round of random driving"):
+        replace(PRESETS["dream"], rounds=2)
+    with pytest.raises(UserError, match="there is no trained V"):
+        plan(replace(PRESETS["dream"], dream_of=tmp_path))
+    steps = {step.name: step.command for step in plan(PRESETS["dream"])}
+    collect = steps["round 1: collect"]
+    assert (flag(collect, "--env"), flag(collect, "--policy")) == ("DreamCarRacing-v2", "brown")
+    assert flag(collect, "--logs") == str(trained.SHIPPED)
+    assert "--action-repeat" not in collect, "that is the real env's"
+    assert flag(steps["score: C polished, awake"], "--env") == "CarRacing-v2"
+    assert "--env" not in steps["score: C polished for real"]
 
 
 def test_a_run_begun_before_there_were_newer_settings_goes_on(tmp_path):
@@ -200,3 +217,18 @@ def test_the_whole_pipeline_killed_and_run_again(tmp_path):
     again = run(logs)
     assert again.returncode == 0
     assert "is finished; start over with --fresh" in again.stdout
+
+
+def test_a_second_pipeline_in_the_dream_of_the_shipped_one(tmp_path):
+    done = run(tmp_path / "run", preset="dream-tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the env that was dreamt of" in done.stdout
+    results = {
+        name: json.loads((tmp_path / "run" / f"test-{name}.json").read_text())
+        for name in ("dreamt", "dream", "real", "awake")
+    }
+    assert [result["place"] for result in results.values()] == ["dream", "real", "real", "real"]
+    assert results["real"]["env"]["name"] == "DreamCarRacing-v2"
+    assert max(results["real"]["lengths"]) <= 40, "a dream ends after --seq-len steps"
+    assert results["awake"]["env"]["name"] == "CarRacing-v2"
+    assert results["awake"]["env"]["options"]["action_repeat"] == 3, "as in the env that was dreamt of"

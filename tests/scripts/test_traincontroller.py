@@ -198,6 +198,18 @@ def test_the_dream_has_its_own_folder_and_its_best_can_start_the_real_run(logs: 
     assert moved < 0.1, "the evolution began at the dream's best"
 
 
+def test_a_dream_goes_on_from_the_best_that_was_evolved_in_a_dream(
+    logs: Path, capsys: pytest.CaptureFixture[str]
+):
+    again = [*SERIAL, "--env", "dream", "--horizon", "20", "--start", "best", "--generations", "1"]
+    run(logs, *SERIAL)
+    assert "--start best" in fail(capsys, logs, *again), "a driver evolved for real does not count"
+    run(logs, *SERIAL, "--env", "dream", "--horizon", "20")
+    best = rows(logs, "controller-dream")[-1]["best_validation"]
+    run(logs, *again, "--fresh")
+    assert rows(logs, "controller-dream")[0]["validation_mean"] == best
+
+
 def test_strained_candidates_are_penalised(logs: Path, tmp_path: Path):
     tense = shutil.copytree(logs, tmp_path / "tense")
     flags = [*SERIAL, "--env", "dream", "--horizon", "20", "--pop-size", "12", "--generations", "8"]
