@@ -52,6 +52,8 @@ class TestConfig:
     """who drives: the controller, or the env's own pure-pursuit driver, who knows the road, as a yardstick"""
     renderer: Literal["gymnasium", "fast"] = "gymnasium"
     """who draws CarRacing; final scores are taken with gymnasium's own"""
+    perturbation: Literal["none", "color", "bars"] = "none"
+    """CarRacing only: road and grass in shifted colours, or black bars at both sides, which V has never seen"""
     carla: specs.CarlaArg = None
     """CARLA's server, as in generation_script.py; of several each worker takes one"""
     dream: DreamConfig = field(default_factory=DreamConfig)
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     starts = trained.load_starts(files) if config.place == "dream" else None
     controller, params, info = trained.load_controller(files.controller, world.world_model.feature_size)
     warn_of_other_models(info, world)
-    spec = with_renderer(trained.real_env(config.env, world, root, config.carla), config.renderer)
+    spec = as_drawn(trained.real_env(config.env, world, root, config.carla), config)
     seeds = seeding.track_seeds("test", config.seed, config.episodes)
     maker = PlayerMaker(world.world_model, spec, starts, config.dream)
     maker().check(config.place, DRIVERS[config.driver])  # a misfit is told before any worker starts
@@ -180,9 +182,17 @@ def warn_of_other_models(info: dict[str, Any], world: trained.Trained) -> None:
             print(f"note: this controller was evolved with another {name} model than the one it drives with")
 
 
-def with_renderer(spec: dict[str, Any], renderer: str) -> dict[str, Any]:
-    """The env spec, drawn by that renderer if it is a CarRacing."""
-    return specs.with_options(spec, renderer=renderer) if specs.kind(spec["name"]) == "carracing" else spec
+def as_drawn(spec: dict[str, Any], config: TestConfig) -> dict[str, Any]:
+    """The env spec with the config's renderer and perturbation, if it is a CarRacing.
+
+    Raises:
+        UserError: a perturbation is asked for, but it is no CarRacing.
+    """
+    perturbed = {} if config.perturbation == "none" else {"perturbation": config.perturbation}
+    if specs.kind(spec["name"]) == "carracing":
+        return specs.with_options(spec, renderer=config.renderer, **perturbed)
+    check(not perturbed, f"--perturbation is for CarRacing, but the env is {spec['name']}.")
+    return spec
 
 
 def summarise(
@@ -214,6 +224,7 @@ def describe(result: dict[str, Any], config: TestConfig, spec: dict[str, Any]) -
     where = "in the dream" if config.place == "dream" else f"held-out tracks, {spec['name']}"
     if config.place == "real" and specs.kind(spec["name"]) == "carracing":
         where = f"held-out tracks, {config.renderer} renderer"
+        where += "" if config.perturbation == "none" else f", perturbation {config.perturbation}"
     if config.driver == "pursuit":
         where += "; the pure-pursuit driver, which knows the road"
     lap = result["steps_per_lap"]

@@ -18,6 +18,7 @@ from envs.recording import film
 from tests.scripts.tiny_run import ENV_SPEC, HIDDEN, LATENT, make_run
 from utils import cli
 from utils.device import num_threads
+from utils.errors import UserError
 from utils.seeding import SPAN
 
 
@@ -86,14 +87,25 @@ def test_a_lap_is_counted_in_steps_of_the_simulator():
 def test_final_scores_are_taken_with_gymnasiums_renderer(logs: Path, capsys: pytest.CaptureFixture[str]):
     assert test_controller.TestConfig().renderer == "gymnasium"
     assert test_controller.TestConfig().episodes == 100
-    spec = test_controller.with_renderer(ENV_SPEC, "gymnasium")
+    default = test_controller.TestConfig()
+    spec = test_controller.as_drawn(ENV_SPEC, default)
     assert spec["options"] == {**ENV_SPEC["options"], "renderer": "gymnasium"}
-    alias = test_controller.with_renderer({"name": "carracing", "options": {}}, "gymnasium")
+    alias = test_controller.as_drawn({"name": "carracing", "options": {}}, default)
     assert alias["options"] == {"renderer": "gymnasium"}
     dream = {"name": "DreamCarRacing-v2", "options": {"logs": "x"}}
-    assert test_controller.with_renderer(dream, "gymnasium") == dream
+    assert test_controller.as_drawn(dream, default) == dream
     test_controller.main(["--logs", str(logs), "--episodes", "1", "--backend", "serial"])
     assert "gymnasium renderer" in capsys.readouterr().out
+
+
+def test_robustness_is_scored_on_frames_that_v_has_never_seen(logs: Path, tmp_path: Path):
+    for name in ("color", "bars"):
+        run(logs, "--episodes", "1", "--perturbation", name, "--json", str(tmp_path / f"{name}.json"))
+        result = json.loads((tmp_path / f"{name}.json").read_text())
+        assert result["env"]["options"]["perturbation"] == name
+    with pytest.raises(UserError, match="--perturbation is for CarRacing, but the env is DreamCarRacing-v2"):
+        dream = {"name": "DreamCarRacing-v2", "options": {"logs": "x"}}
+        test_controller.as_drawn(dream, test_controller.TestConfig(perturbation="bars"))
 
 
 def test_the_dream_can_be_scored_and_the_stage_chosen(logs: Path, capsys: pytest.CaptureFixture[str]):
