@@ -103,8 +103,8 @@ def test_robustness_is_scored_on_frames_that_v_has_never_seen(logs: Path, tmp_pa
         run(logs, "--episodes", "1", "--perturbation", name, "--json", str(tmp_path / f"{name}.json"))
         result = json.loads((tmp_path / f"{name}.json").read_text())
         assert result["env"]["options"]["perturbation"] == name
+    dream = {"name": "DreamCarRacing-v2", "options": {"logs": "x"}}
     with pytest.raises(UserError, match="--perturbation is for CarRacing, but the env is DreamCarRacing-v2"):
-        dream = {"name": "DreamCarRacing-v2", "options": {"logs": "x"}}
         test_controller.as_drawn(dream, test_controller.TestConfig(perturbation="bars"))
 
 
