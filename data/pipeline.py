@@ -40,6 +40,8 @@ class PipelineConfig:
     """rollouts that each further round adds: the current controller with noise, and some others"""
     failures_per_round: int = 0
     """rollouts besides of where the evolution in the dream has got to, which may have learnt to exploit M"""
+    failures_noise: float = 0.1
+    """noise on its actions: with more of it, M would see the noise's failures instead of the driver's own"""
     seq_len: int = 334
     """longest rollout, in decisions"""
     rollout_patience: int | None = None
@@ -61,6 +63,10 @@ class PipelineConfig:
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
     """generations in the dream, in each round"""
+    dream_start: Literal["zero", "best"] = "best"
+    """where a further round's evolution in the dream begins: at zeros, or at the best of the round before"""
+    dream_sigma: float = 0.05
+    """first standard deviation in the dream"""
     dream_pop_size: int | None = None
     """candidates in a generation of the dream; as many as in the real environment by default"""
     dream_samples: int = 16
@@ -105,9 +111,13 @@ class PipelineConfig:
         check_positive(
             self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
         )
-        check_positive(self, "n_samples", "patience", "polish_sigma", "validation_episodes", "episodes")
+        check_positive(
+            self, "n_samples", "patience", "polish_sigma", "dream_sigma", "validation_episodes", "episodes"
+        )
         check_positive(self, "max_workers")
-        check_not_negative(self, "rollouts_per_round", "failures_per_round", "strain_penalty")
+        check_not_negative(
+            self, "rollouts_per_round", "failures_per_round", "failures_noise", "strain_penalty"
+        )
         check_not_negative(self, "generations", "seed")
         check(
             self.is_dream == (self.dream_of is not None),
@@ -150,6 +160,8 @@ CARLA: dict[str, Any] = {
     "seq_len": 375,
     "horizon": 60,
     "first_starts": 0.3,
+    "dream_start": "zero",
+    "dream_sigma": 0.1,
     "strain_penalty": 0.0,
 }
 """What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
@@ -196,12 +208,13 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=4,
+        rounds=8,
         rollouts=800,
-        rollouts_per_round=200,
-        failures_per_round=200,
+        rollouts_per_round=60,
+        failures_per_round=300,
         vae_steps=4500,
-        dream_generations=40,
+        dream_generations=15,
+        polish_sigma=0.03,
         validation_episodes=32,
     ),
     "quick": PipelineConfig(
@@ -275,6 +288,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     steps = []
     if number > 1 and config.failures_per_round:
         known = ["--policy", "dreamer", "--rollouts", str(rollouts - config.rollouts_per_round)]
+        known += ["--noise", str(config.failures_noise)]
         steps.append(("collect what the dream got wrong", collect + known))
     steps.append(("collect", [*collect, "--policy", policy, "--rollouts", str(rollouts)]))
     data = ["--dataset", dataset, *logs, *seed]
@@ -293,6 +307,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
+    dream += ["--start", config.dream_start if number > 1 else "zero", "--sigma0", str(config.dream_sigma)]
     generations = config.last_generations if number == config.rounds else config.generations
     real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
     real += ["--n-samples", str(config.n_samples)]
