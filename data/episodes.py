@@ -251,9 +251,10 @@ class EpisodeStore:
         """Read episodes one after the other."""
         return (self.episode(i) for i in ids)
 
-    def fingerprint(self) -> str:
-        """16 hex digits that change when any episode is added, removed or different."""
-        rows = [asdict(info) for info in self._infos.values()]
+    def fingerprint(self, ids: Iterable[int] | None = None) -> str:
+        """16 hex digits that change when any episode, or any of these, is added, removed or different."""
+        infos = self._infos.values() if ids is None else [self._infos[i] for i in ids if i in self._infos]
+        rows = [asdict(info) for info in infos]
         text = json.dumps([self.header.to_json(), rows], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

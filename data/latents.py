@@ -119,7 +119,11 @@ class LatentStore:
 def load_or_encode(
     store: EpisodeStore, vision: VisionModel, vision_fingerprint: str, path: Path, device: torch.device
 ) -> LatentStore:
-    """The latents at `path`, made if they are not there, and made again, saying so, if V or the dataset changed."""
+    """The latents at `path`, made if they are not there, and made again, saying so, if V or the dataset changed.
+
+    If episodes were only added, those that are there are kept.
+    """
+    known = None
     if path.exists():
         try:
             latents = load_latents(path)
@@ -130,13 +134,24 @@ def load_or_encode(
             changed = [name for name in SOURCE if latents.info.get(name) != now[name]]
             if not changed:
                 return latents
-            what = {"vision": "V", "dataset": "the dataset"}
-            _say(f"{' and '.join(what[n] for n in changed)} changed since {path} was made; encoding again.")
-    return encode_store(store, vision, vision_fingerprint, path, device)
+            if changed == ["dataset"] and store.fingerprint(latents.ids.tolist()) == latents.info["dataset"]:
+                known = latents
+                _say(f"the dataset has grown since {path} was made; encoding what is new.")
+            else:
+                what = {"vision": "V", "dataset": "the dataset"}
+                _say(
+                    f"{' and '.join(what[n] for n in changed)} changed since {path} was made; encoding again."
+                )
+    return encode_store(store, vision, vision_fingerprint, path, device, known)
 
 
 def encode_store(
-    store: EpisodeStore, vision: VisionModel, vision_fingerprint: str, path: Path, device: torch.device
+    store: EpisodeStore,
+    vision: VisionModel,
+    vision_fingerprint: str,
+    path: Path,
+    device: torch.device,
+    known: LatentStore | None = None,
 ) -> LatentStore:
     """Encode every frame of a store, one episode at a time, and write the file atomically.
 
@@ -146,6 +161,7 @@ def encode_store(
         vision_fingerprint: which weights V has.
         path: the file to write.
         device: where V runs.
+        known: what this V has made of some of the episodes already.
 
     Raises:
         UserError: V was made for another frame size.
@@ -159,7 +175,7 @@ def encode_store(
     was_training = vision.training
     vision.to(device).eval()
     try:
-        atomic_write(path, partial(_write, store=store, vision=vision, info=info, device=device))
+        atomic_write(path, partial(_write, store=store, vision=vision, info=info, device=device, known=known))
     finally:
         vision.train(was_training)
     return load_latents(path)
@@ -209,11 +225,17 @@ def _num_bytes(store: EpisodeStore, vision: VisionModel) -> int:
 
 
 def _write(
-    temp: Path, store: EpisodeStore, vision: VisionModel, info: dict[str, Any], device: torch.device
+    temp: Path,
+    store: EpisodeStore,
+    vision: VisionModel,
+    info: dict[str, Any],
+    device: torch.device,
+    known: LatentStore | None,
 ) -> None:
     ids = store.ids()
     offsets = np.concatenate([[0], np.cumsum([store.lengths[i] + 1 for i in ids])]).astype(np.int64)
     num, z, a = int(offsets[-1]), vision.latent_size, store.action_size
+    old = {} if known is None else {int(i): known.offsets[e : e + 2] for e, i in enumerate(known.ids)}
     with h5py.File(temp, "w") as file, bar(num, "encoding frames", "frames") as progress:
         file.attrs["format"], file.attrs["info"] = FORMAT, json.dumps(info)
         file["offsets"], file["ids"] = offsets, np.asarray(ids, np.int64)
@@ -224,8 +246,13 @@ def _write(
             file.create_dataset(name, shape, dtype, fillvalue=0)
         file.create_dataset("terminated", (num,), np.uint8, fillvalue=0)
         for episode, start in zip(store.episodes(ids), offsets):
-            _put(file, "mu", start, (moments := _encode(vision, episode.obs, device))[0])
-            _put(file, "log_sigma", start, moments[1])
+            if known is not None and episode.id in old:
+                rows = slice(*old[episode.id])
+                mu, log_sigma = known.mu[rows], known.log_sigma[rows]
+            else:
+                mu, log_sigma = _encode(vision, episode.obs, device)
+            _put(file, "mu", start, mu)
+            _put(file, "log_sigma", start, log_sigma)
             last = np.zeros((1, a), np.float32)
             _put(file, "actions", start, np.concatenate([episode.actions, last]))
             _put(file, "rewards", start, np.append(episode.rewards, np.float32(0)))

@@ -42,10 +42,24 @@ def test_latents_are_made_once_and_again_when_v_or_the_data_change(
     load_or_encode(store, v, "v2", path, CPU)
     assert v.frames == 2 * frames
     assert "V changed since" in capsys.readouterr().err
-    store = record(tmp_path / "d", 12)
+    other = record(tmp_path / "other", 12, "--seed", "1")
     capsys.readouterr()
-    assert len(load_or_encode(store, v, "v2", path, CPU).ids) == 12
+    assert len(load_or_encode(other, v, "v2", path, CPU).ids) == 12
     assert "the dataset changed since" in capsys.readouterr().err
+
+
+def test_what_was_added_to_a_dataset_is_all_that_is_encoded(tmp_path: Path, capsys: pytest.CaptureFixture):
+    v, path = Reader(), tmp_path / "latents.h5"
+    load_or_encode(record(tmp_path / "d", 10), v, "v1", path, CPU)
+    before, store = v.frames, record(tmp_path / "d", 23)
+    grown = load_or_encode(store, v, "v1", path, CPU)
+    assert "the dataset has grown since" in capsys.readouterr().err
+    assert v.frames - before == sum(store.lengths[i] + 1 for i in range(10, 23))
+    whole = encode_store(store, Reader(), "v1", tmp_path / "whole.h5", CPU)
+    assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert grown.ids.tolist() == whole.ids.tolist() == store.ids()
+    load_or_encode(record(tmp_path / "d", 25), v, "v2", path, CPU)
+    assert v.frames - before > sum(store.lengths.values()), "another V begins anew"
 
 
 def test_a_broken_file_is_named_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture):
