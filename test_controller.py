@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root, files = find_controller(config)
     world = trained.load_world_model(files, pick(config.device))
     starts = trained.load_starts(files) if config.place == "dream" else None
-    controller, params, info = trained.load_controller(files.controller, world.world_model.feature_size)
+    controller, params, info = trained.load_controller(files.controller, world.world_model.feature_sizes)
     warn_of_other_models(info, world)
     spec = as_drawn(trained.real_env(config.env, world, root, config.carla), config)
     seeds = seeding.track_seeds("test", config.seed, config.episodes)

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     starts = trained.load_starts(files)
     dreams = starts if config.place == "dream" else None
     maker = PlayerMaker(world.world_model, here, dreams, config.dream)
-    controller = maker().controller(config.place)
+    controller = maker().controller(config.place, config.features == "zh")
     slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
     if config.dry_run:
         print(f"{cli.describe(config)}\n{controller.num_params:,} parameters")
@@ -130,7 +130,7 @@ def first_means(config: ControllerConfig, controller: LinearController) -> list[
     paths = [path for path in paths if path.exists()]
     check(paths, f"--start best: {config.logs} holds no controller yet; pass --start zero.")
     return [
-        trained.load_controller(path, controller.feature_size).params.astype(np.float64) for path in paths
+        trained.load_controller(path, {controller.feature_size}).params.astype(np.float64) for path in paths
     ]
 
 

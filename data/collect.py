@@ -223,7 +223,7 @@ class Collector:
         else:
             files = trained.driver_files(self.config.logs) or trained.run_files(self.config.logs)
         world_model = trained.load_world_model(files, pick(self.config.device)).world_model
-        driver = trained.load_controller(files.controller, world_model.feature_size)
+        driver = trained.load_controller(files.controller, world_model.feature_sizes)
         policy = Controlled(space, driver.controller, driver.params, self.config.noise)
         return LatentEnv(self.tap, world_model), policy
 

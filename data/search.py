@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class SearchConfig:
 
     env: str = "real"
     """where candidates are tried: real, which the real env's name (carracing, carla) means too, or dream"""
+    features: Literal["zh", "z"] = "zh"
+    """what C sees: z and M's memory h, or z alone"""
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
     pop_size: int = 32
@@ -144,7 +146,7 @@ class ControllerSearch:
     ) -> None:
         self.config, self.run, self.world = config, run, world
         self.controller, self.starts, self.backend = controller, starts, backend
-        self.features = starts.features()
+        self.features = starts.features()[:, : controller.feature_size]
         self.centre = self.features.mean(0)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))

@@ -1,6 +1,6 @@
 """What earlier stages left behind: V, M, start states and controllers, loaded from their files."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -155,8 +155,8 @@ def load_starts(files: TrainedFiles) -> StartStates:
     return load_built(files.starts, StartStates.from_checkpoint, "starts")
 
 
-def load_controller(path: Path, feature_size: int) -> TrainedController:
-    """C, checked against the features it is to see.
+def load_controller(path: Path, sizes: Collection[int]) -> TrainedController:
+    """C, checked against the numbers of features that it may see (`WorldModel.feature_sizes`).
 
     Raises:
         UserError: the file is missing, damaged or foreign, or C has another size.
@@ -166,8 +166,8 @@ def load_controller(path: Path, feature_size: int) -> TrainedController:
     driver = load_built(path, _build_controller, "controller")
     size = driver.controller.feature_size
     check(
-        size == feature_size,
-        f"the controller {path} sees {size} features, but this V and M give {feature_size}; "
+        size in sizes,
+        f"the controller {path} sees {size} features, not {' or '.join(map(str, sorted(sizes)))}; "
         "train it again with traincontroller.py --fresh, or point --logs at the run it belongs to.",
     )
     return driver

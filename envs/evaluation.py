@@ -95,7 +95,7 @@ class Player:
         if task.driver == "guide":
             return evaluate_guide(env, task.seeds)
         box: Any = env.single_action_space
-        controller = LinearController(self._maker.world_model.feature_size, box.low, box.high)
+        controller = LinearController.of_params(task.params.shape[1], box.low, box.high)
         return evaluate(env, controller, task.params, task.seeds, task.limits)
 
     def close(self) -> None:
@@ -103,8 +103,10 @@ class Player:
         while self._envs:
             self._envs.popitem()[1].close()
 
-    def controller(self, place: Place) -> LinearController:
-        """The controller of that place's features and actions; an episode of the real env is begun to see it work.
+    def controller(self, place: Place, sees_h: bool = True) -> LinearController:
+        """The controller of that place's features, or of z alone, and actions.
+
+        An episode of the real env is begun to see it work.
 
         Raises:
             UserError: there is no such env, or V, M and start states do not fit it; likewise for the real env, in
@@ -114,7 +116,9 @@ class Player:
         real.reset(seed=[0])
         real.close()
         box: Any = (self._make("dream", 1) if place == "dream" else real).single_action_space
-        return LinearController(self._maker.world_model.feature_size, box.low, box.high)
+        world_model = self._maker.world_model
+        size = world_model.feature_size if sees_h else world_model.latent_size
+        return LinearController(size, box.low, box.high)
 
     def check(self, place: Place, driver: Driver) -> None:
         """Refuse what `controller` refuses, and a guide where the real env has none."""

@@ -19,7 +19,7 @@ class LinearController:
     other is tanh(x), stretched over its bounds.
 
     Args:
-        feature_size: F.
+        feature_size: F; of longer features the first F are seen: z alone, or z and h.
         low: lower bounds of the actions, (A,).
         high: upper bounds, (A,).
     """
@@ -41,13 +41,14 @@ class LinearController:
 
         Args:
             params: float32, (B, N), or (N,) for one controller in all situations.
-            features: (B, F).
+            features: (B, F) or longer.
 
         Returns:
             Actions within the bounds, (B, A).
         """
         num_weights = self.feature_size * self.action_size
         weights, bias = params[..., :num_weights], params[..., num_weights:]
+        features = features[:, : self.feature_size]
         if params.ndim == 1:
             raw = torch.addmm(bias, features, weights.view(self.action_size, self.feature_size).T)
         else:
@@ -56,6 +57,11 @@ class LinearController:
         device = raw.device
         squashed = torch.maximum(torch.tanh(raw), self._floor.to(device))
         return squashed * self._scale.to(device) + self._offset.to(device)
+
+    @classmethod
+    def of_params(cls, num_params: int, low: np.ndarray, high: np.ndarray) -> "LinearController":
+        """The controller that has so many parameters."""
+        return cls(num_params // len(low) - 1, low, high)
 
     def strain(self, params: np.ndarray, features: np.ndarray) -> np.ndarray:
         """How far controllers drive their tanhs: the mean square of what goes into them, summed over the actions.

@@ -38,6 +38,8 @@ class WorldModel:
         self.hidden_size = m.config.hidden_size
         self.action_size = m.config.action_size
         self.feature_size = self.latent_size + self.hidden_size
+        self.feature_sizes = {self.latent_size, self.feature_size}
+        """what C may see: z alone, or z and h"""
         self.image_size = v.image_size
 
     def initial(self, num: int) -> Carry:

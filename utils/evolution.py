@@ -130,7 +130,7 @@ class Evolution:
         check(
             (state["population"], size) == (self.population, len(self.mean)),
             f"the saved evolution has {state['population']} candidates of {size} parameters, this one "
-            f"{self.population} of {len(self.mean)}: pass that --pop-size, or --fresh to start over.",
+            f"{self.population} of {len(self.mean)}: pass that --pop-size and --features, or --fresh to start over.",
         )
         if (
             state["generation"] and not self.generation

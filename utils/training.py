@@ -51,7 +51,7 @@ class FitConfig:
     epochs: int = 10
     """passes over the training data"""
     max_steps: int | None = None
-    """stop after this many updates, whatever --epochs says"""
+    """stop after this many updates, whatever --epochs says; 0 keeps the untrained model, for comparisons"""
     max_minutes: float | None = None
     """stop after this much training time; the schedule follows the clock, so such a run is not repeatable"""
     batch_size: int = 64
@@ -81,10 +81,8 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_positive(
-            self, "epochs", "batch_size", "eval_every", "learning_rate", "max_steps", "max_minutes"
-        )
-        check_not_negative(self, "min_learning_rate", "warmup_steps", "weight_decay", "seed")
+        check_positive(self, "epochs", "batch_size", "eval_every", "learning_rate", "max_minutes")
+        check_not_negative(self, "max_steps", "min_learning_rate", "warmup_steps", "weight_decay", "seed")
         check(self.clip_norm > 0, f"--clip-norm must be positive; got {self.clip_norm}.")
         check(self.skip_norm > 0, f"--skip-norm must be positive; got {self.skip_norm}.")
         check(0 <= self.ema_decay < 1, f"--ema-decay must lie in [0, 1); got {self.ema_decay}.")
@@ -124,6 +122,8 @@ class _State:
 
     def fraction(self, total_steps: int, config: FitConfig, begun: tuple[int, float] = (0, 0.0)) -> float:
         """How much of the run, or of what came after `begun`, is done, by updates or by the clock."""
+        if self.step >= total_steps:
+            return 1.0
         by_clock = 0.0
         if config.max_minutes:
             by_clock = (self.seconds - begun[1]) / (60 * config.max_minutes - begun[1])

@@ -91,7 +91,7 @@ def make_place(config: PageConfig) -> Place:
     world = trained.load_world_model(files, pick(config.device))
     driver = None
     if files.controller.is_file():
-        driver = trained.load_controller(files.controller, world.world_model.feature_size)
+        driver = trained.load_controller(files.controller, world.world_model.feature_sizes)
     else:
         print(f"{config.logs} holds no trained controller yet: the page is for the arrow keys alone")
     make = partial(_make_drive, world, driver)

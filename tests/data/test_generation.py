@@ -208,7 +208,7 @@ def test_a_controller_acts_on_the_features_of_the_frames_recorded_with_its_actio
     flags = ["--policy", "controller", "--logs", str(logs), "--size", "64", "--noise", "0"]
     store = record(tmp_path, 12, *flags)
     world_model = trained.load_world_model(trained.run_files(logs)).world_model
-    driver = trained.load_controller(trained.run_files(logs).controller, world_model.feature_size)
+    driver = trained.load_controller(trained.run_files(logs).controller, world_model.feature_sizes)
     for episode in store.episodes(store.ids()):
         assert episode.policy == "controller"
         assert time_of(episode.obs).tolist() == list(range(episode.length + 1))

@@ -54,6 +54,15 @@ def test_one_controller_serves_all_situations():
     assert torch.allclose(controller.act(params, features), many, atol=1e-6)
 
 
+def test_a_controller_of_z_alone_looks_at_the_first_features_only():
+    small, rng = LinearController.of_params(3 * (2 + 1), LOW, HIGH), np.random.default_rng(0)
+    assert small.feature_size == 2
+    params = torch.from_numpy(rng.normal(size=(4, small.num_params)).astype(np.float32))
+    features = torch.randn(4, 5)
+    for rows in (params, params[0]):
+        assert torch.equal(small.act(rows, features), small.act(rows, features[:, :2]))
+
+
 def test_shifted_parameters_do_the_same_on_shifted_features():
     rng = np.random.default_rng(0)
     controller = LinearController(7, LOW, HIGH)

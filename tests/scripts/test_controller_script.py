@@ -136,7 +136,7 @@ def test_a_gif_gets_a_small_excerpt(logs: Path, tmp_path: Path):
 
 def test_the_dream_in_a_film_is_open_loop_and_synchronised_again(logs: Path):
     world = load_world_model(run_files(logs)).world_model
-    controller, params, _ = load_controller(run_files(logs).controller, LATENT + HIDDEN)
+    controller, params, _ = load_controller(run_files(logs).controller, {LATENT + HIDDEN})
     env = envs.make(ENV_SPEC["name"], 1, **ENV_SPEC["options"])
     with num_threads(1):
         scenes = list(film(env, world, controller, params, seed=5, resync=7))

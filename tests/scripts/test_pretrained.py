@@ -51,7 +51,7 @@ def test_the_card_names_what_the_files_are(folder: Path):
     card = (folder / "README.md").read_text()
     files = trained.shipped_files(folder)
     world = trained.load_world_model(files)
-    info = trained.load_controller(files.controller, world.world_model.feature_size).info
+    info = trained.load_controller(files.controller, world.world_model.feature_sizes).info
     assert {key: info[key] for key in world.fingerprints} == world.fingerprints, "they were evolved together"
     for word in ("seed", "hours", "held-out", "+-", "run_pipeline.py"):
         assert word in card, word

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import test_controller
 import traincontroller
 from data.trained import load_controller, load_starts, run_files
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
@@ -51,7 +52,7 @@ def rows_with_times(logs: Path, stage: str = "controller") -> list[dict]:
 
 def params(logs: Path, name: str = "latest", stage: str = "controller") -> np.ndarray:
     path = RunDir(logs, stage).checkpoints / f"{name}.safetensors"
-    return load_controller(path, LATENT + HIDDEN).params
+    return load_controller(path, {LATENT + HIDDEN}).params
 
 
 def same(a: Path, b: Path) -> bool:
@@ -208,6 +209,17 @@ def test_a_dream_goes_on_from_the_best_that_was_evolved_in_a_dream(
     best = rows(logs, "controller-dream")[-1]["best_validation"]
     run(logs, *again, "--fresh")
     assert rows(logs, "controller-dream")[0]["validation_mean"] == best
+
+
+def test_c_may_see_z_alone(logs: Path, capsys: pytest.CaptureFixture[str]):
+    for place in ("dream", "real"):
+        run(logs, *SERIAL, "--features", "z", "--env", place, "--horizon", "20")
+    path = RunDir(logs, "controller").best
+    assert load_controller(path, {LATENT}).params.shape == (3 * (LATENT + 1),)
+    test_controller.main(["--logs", str(logs), "--episodes", "1", "--backend", "serial"])
+    assert "over 1 episodes" in capsys.readouterr().out
+    said = fail(capsys, logs, *SERIAL, "--generations", "3")
+    assert "pass that --pop-size and --features" in said
 
 
 def test_strained_candidates_are_penalised(logs: Path, tmp_path: Path):

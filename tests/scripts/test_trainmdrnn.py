@@ -143,6 +143,14 @@ def test_a_finished_run_says_so_and_goes_on_when_asked(
     assert load_state(RunDir(logs, "mdrnn").state)["progress"]["step"] == 8
 
 
+def test_an_untrained_m_is_a_yardstick(logs: Path, dataset: Path):
+    train(logs, dataset, "--max-steps", "0")
+    quality = json.loads((RunDir(logs, "mdrnn").path / "quality.json").read_text())
+    train(logs, dataset, "--max-steps", "6", "--fresh")
+    trained = json.loads((RunDir(logs, "mdrnn").path / "quality.json").read_text())
+    assert trained["nll"] < quality["nll"]
+
+
 def test_a_new_v_is_noticed(logs: Path, dataset: Path, capsys: pytest.CaptureFixture[str]):
     train(logs, dataset)
     write_vision(logs, seed=1)

@@ -219,7 +219,7 @@ def test_other_stages_state_and_optimizer_are_refused(root: Path, refuse):
 
 
 def test_a_best_that_was_deleted_comes_back(root: Path):
-    params = load_controller(run_files(root).controller, 20).params
+    params = load_controller(run_files(root).controller, {20}).params
     for stage in ("vae", "mdrnn", "controller"):
         checkpoint(root, stage).unlink()
     train_v(root)
@@ -229,7 +229,7 @@ def test_a_best_that_was_deleted_comes_back(root: Path):
     train_c(root)
     checkpoint(root, "controller").unlink()
     train_c(root)
-    assert load_controller(run_files(root).controller, 20).params.shape == params.shape
+    assert load_controller(run_files(root).controller, {20}).params.shape == params.shape
 
 
 @pytest.mark.parametrize("harm", ["truncated", "junk"])

@@ -158,6 +158,15 @@ def test_another_models_state_is_refused(tmp_path):
         train(tmp_path, 20, model=other)
 
 
+def test_no_updates_keep_the_untrained_model(tmp_path):
+    model = Line()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    result, run, _ = train(tmp_path, 0, model=model)
+    assert result.step == 0
+    for name, weight in load_checkpoint(run.best).weights.items():
+        assert torch.equal(weight, before[name])
+
+
 def test_schedule_warms_up_and_decays():
     config = FitConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=10)
     rates = [learning_rate(step, step / 100, config) for step in range(101)]
