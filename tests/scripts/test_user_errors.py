@@ -307,7 +307,7 @@ def test_wrong_flags_are_one_sentence(refuse, command: str):
 
 POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
-    "V": "epochs max-steps max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
+    "V": "epochs max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
     "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots "
     "max-workers horizon",
@@ -317,7 +317,7 @@ POSITIVE = {
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
-    "V": "min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
+    "V": "max-steps min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
     "M": "reward-weight termination-weight dropout",
     "C": "temperature",
     "score": "temperature",
