@@ -104,7 +104,7 @@ PRESETS = {
     "quick": TrainMDRNNConfig(fit=QUICK_FIT, validation_batches=8),
     "long": TrainMDRNNConfig(
         seq_len=100,
-        fit=FitConfig(**{**asdict(QUICK_FIT), "max_steps": 3000, "batch_size": 20}),
+        fit=FitConfig(**{**asdict(QUICK_FIT), "max_steps": 3000, "batch_size": 20, "learning_rate": 2.5e-2}),
         validation_batches=8,
     ),
     "tiny": TrainMDRNNConfig(hidden_size=16, components=2, seq_len=8, fit=TINY_FIT, validation_batches=2),

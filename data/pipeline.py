@@ -63,8 +63,6 @@ class PipelineConfig:
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
     """generations in the dream, in each round"""
-    dream_start: Literal["zero", "best"] = "best"
-    """where a further round's evolution in the dream begins: at zeros, or at the best of the round before"""
     dream_sigma: float = 0.05
     """first standard deviation in the dream"""
     dream_pop_size: int | None = None
@@ -160,7 +158,6 @@ CARLA: dict[str, Any] = {
     "seq_len": 375,
     "horizon": 60,
     "first_starts": 0.3,
-    "dream_start": "zero",
     "dream_sigma": 0.1,
     "strain_penalty": 0.0,
 }
@@ -173,6 +170,7 @@ CARRACING: dict[str, Any] = {
     "dream_pop_size": 64,
     "horizon": 100,
     "generations": 0,
+    "polish_sigma": 0.03,
 }
 """What CarRacing asks for."""
 DREAM: dict[str, Any] = {
@@ -208,13 +206,12 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=8,
+        rounds=3,
         rollouts=800,
-        rollouts_per_round=60,
         failures_per_round=300,
         vae_steps=4500,
-        dream_generations=15,
-        polish_sigma=0.03,
+        dream_generations=25,
+        last_generations=100,
         validation_episodes=32,
     ),
     "quick": PipelineConfig(
@@ -307,7 +304,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
-    dream += ["--start", config.dream_start if number > 1 else "zero", "--sigma0", str(config.dream_sigma)]
+    dream += ["--sigma0", str(config.dream_sigma)]
     generations = config.last_generations if number == config.rounds else config.generations
     real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
     real += ["--n-samples", str(config.n_samples)]
