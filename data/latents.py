@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.episode import Episode
 from data.episodes import SPLITS, EpisodeStore
 from data.seal import append_seal, check_seal
 from models.vision import VisionModel
@@ -41,6 +42,7 @@ BATCH = 128
 ROWS = 65536
 """Rows that statistics read at once."""
 SOURCE = ("vision", "dataset")
+COLUMNS = ("mu", "log_sigma", "actions", "rewards", "terminated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +237,10 @@ def _write(
     ids = store.ids()
     offsets = np.concatenate([[0], np.cumsum([store.lengths[i] + 1 for i in ids])]).astype(np.int64)
     num, z, a = int(offsets[-1]), vision.latent_size, store.action_size
-    old = {} if known is None else {int(i): known.offsets[e : e + 2] for e, i in enumerate(known.ids)}
+    kept: dict[int, dict[str, NDArray[Any]]] = {}
+    if known is not None:
+        bounds = zip(known.ids.tolist(), known.offsets[:-1], known.offsets[1:], strict=True)
+        kept = {i: {name: getattr(known, name)[a:b] for name in COLUMNS} for i, a, b in bounds}
     with h5py.File(temp, "w") as file, bar(num, "encoding frames", "frames") as progress:
         file.attrs["format"], file.attrs["info"] = FORMAT, json.dumps(info)
         file["offsets"], file["ids"] = offsets, np.asarray(ids, np.int64)
@@ -245,25 +250,26 @@ def _write(
         for name, shape, dtype in (("actions", (num, a), "f4"), ("rewards", (num,), "f4")):
             file.create_dataset(name, shape, dtype, fillvalue=0)
         file.create_dataset("terminated", (num,), np.uint8, fillvalue=0)
-        for episode, start in zip(store.episodes(ids), offsets):
-            if known is not None and episode.id in old:
-                rows = slice(*old[episode.id])
-                mu, log_sigma = known.mu[rows], known.log_sigma[rows]
-            else:
-                mu, log_sigma = _encode(vision, episode.obs, device)
-            _put(file, "mu", start, mu)
-            _put(file, "log_sigma", start, log_sigma)
-            last = np.zeros((1, a), np.float32)
-            _put(file, "actions", start, np.concatenate([episode.actions, last]))
-            _put(file, "rewards", start, np.append(episode.rewards, np.float32(0)))
-            _put(file, "terminated", start, np.append(episode.terminated, False).astype(np.uint8))
-            progress.update(len(episode.obs))
+        for i, start in zip(ids, offsets):
+            columns = kept[i] if i in kept else _columns(store.episode(i), vision, device)
+            for name, rows in columns.items():
+                dataset: Any = file[name]
+                dataset[start : start + len(rows)] = rows.astype(dataset.dtype)
+            progress.update(len(columns["mu"]))
     append_seal(temp)
 
 
-def _put(file: h5py.File, name: str, start: int, rows: NDArray[Any]) -> None:
-    dataset: Any = file[name]
-    dataset[start : start + len(rows)] = rows
+def _columns(episode: Episode, vision: VisionModel, device: torch.device) -> dict[str, NDArray[Any]]:
+    """An episode as rows, one a frame; the last frame has no action, no reward and no end."""
+    mu, log_sigma = _encode(vision, episode.obs, device)
+    last = np.zeros_like(episode.actions[:1])
+    return {
+        "mu": mu,
+        "log_sigma": log_sigma,
+        "actions": np.concatenate([episode.actions, last]),
+        "rewards": np.append(episode.rewards, np.float32(0)),
+        "terminated": np.append(episode.terminated, False),
+    }
 
 
 @torch.inference_mode()

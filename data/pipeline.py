@@ -55,8 +55,8 @@ class PipelineConfig:
     vae_steps: int = 1500
     """updates of V in a round"""
     vae_rounds: int | None = None
-    """V is trained in so many rounds, then stays as it is: data that show the whole road from the start change little
-    for it, while M and C would have to learn what its numbers mean again; in all by default"""
+    """V is trained in so many rounds, then stays as it is, or M and C would have to learn what its numbers mean
+    again; in all by default"""
     mdrnn_steps: int = 1500
     """updates of M in a round"""
     first_starts: float = 0.0
