@@ -3,6 +3,7 @@
 Each sensor has a queue of its own, filled by the client's threads.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -60,7 +61,10 @@ class Feed:
     def stop(self) -> None:
         """Hear no more; needs no answer of the server."""
         if self._sensor.is_listening():
-            self._sensor.stop()
+            with contextlib.suppress(
+                RuntimeError
+            ):  # over a cut line the client may be closing the stream already
+                self._sensor.stop()
 
 
 Attach = Callable[[str, dict[str, Any], Any], Feed]

@@ -18,6 +18,7 @@ from envs.carla.config import CarlaConfig
 from envs.carla.drive import FIRST_TRIES
 from envs.carla.env import CarlaVec
 from envs.carla.remote import GRACE_S, RemoteSession
+from envs.carla.sensors import Feed
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
 from tests.envs.carla.lite.server_process import LiteServer
@@ -230,6 +231,23 @@ def test_a_cut_line_ends_the_episode_and_a_healed_one_takes_the_next(
     assert episode(env, 7) == first
     env.close()
     assert is_alive(server.process.pid), "it is not ours to stop"
+
+
+class ClosingSensor:
+    """The client's sensor in the rare moment when it is closing the stream itself: 91 cut lines never did."""
+
+    def listen(self, put: object) -> None:
+        pass
+
+    def is_listening(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        raise RuntimeError("close: Bad file descriptor [system:9]")
+
+
+def test_a_stream_that_the_client_is_closing_already_is_let_go() -> None:
+    Feed(ClosingSensor(), "sensor.camera.rgb").stop()
 
 
 def test_a_sensor_that_never_answers_is_named(server: Started, line: Line) -> None:
