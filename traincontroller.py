@@ -1,8 +1,9 @@
 """Stage C: evolves a linear controller on what V and M see, in the real environment or in the dream.
 
 CMA-ES proposes candidates; every candidate of a generation drives the same tracks. Every few generations the
-distribution's mean and the best candidate drive fixed validation tracks in the real environment: the best of those is
-what is kept, and what --target-return is tested against. All is saved each generation: the same command goes on.
+distribution's mean, the best candidate and the average of the last means drive fixed validation tracks in the real
+environment: the best of those is what is kept, and what --target-return is tested against. All is saved each
+generation: the same command goes on.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data import trained
-from data.search import ControllerSearch, SearchConfig
+from data.search import VALIDATED, ControllerSearch, SearchConfig
 from envs import specs
 from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker
@@ -151,7 +152,7 @@ def draw_curves(run: RunDir) -> None:
     """Best, mean and validation against the generation; of a dream, real return against dream return besides."""
     rows = read_metrics(run.metrics)
     series = {}
-    for name in ("best", "mean", "validation_mean", "validation_best"):
+    for name in ("best", "mean", *(f"validation_{who}" for who in VALIDATED)):
         points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         if points:
             series[name] = tuple(zip(*points, strict=True))
@@ -161,7 +162,7 @@ def draw_curves(run: RunDir) -> None:
         [
             (row[f"dream_{which}"], row[f"validation_{which}"])
             for row in rows
-            for which in ("mean", "best")
+            for which in VALIDATED
             if row.get(f"dream_{which}") is not None
         ]
     )

@@ -33,6 +33,10 @@ from utils.parallel import Backend
 from utils.progress import bar
 from utils.run_dir import RunDir
 
+AVERAGE_RATE = 0.1
+"""How far the averaged mean moves towards the distribution's mean in a generation."""
+VALIDATED = ("mean", "best", "average")
+"""Who drives the validation tracks: the distribution's mean, the generation's best candidate, the averaged mean."""
 GAP_DREAMS = 64
 """Dreams in which a validated controller's dream return is measured."""
 
@@ -150,6 +154,7 @@ class ControllerSearch:
         self.centre = self.features.mean(0)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
         self.evolution = self._evolution(np.zeros(controller.num_params))
+        self.average = self.evolution.mean
         self.best_score = -np.inf
         self.best_params = np.zeros(controller.num_params, np.float32)
         self.seconds = 0.0
@@ -176,7 +181,7 @@ class ControllerSearch:
         """
         try:
             self.evolution.restore(state["evolution"])
-            self.centre = state["centre"].numpy()
+            self.centre, self.average = state["centre"].numpy(), state["average"].numpy()
             self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
             self.seconds, self.is_started = state["seconds"], True
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -193,6 +198,7 @@ class ControllerSearch:
         self.seconds = time.monotonic() - began
         best = int(np.argmax(scores.returns))
         self.evolution = self._evolution(self.controller.shifted(means[best], self.centre))
+        self.average = self.evolution.mean
         self._keep_best(means, scores.returns)
         row = {"validation_mean": float(scores.returns[best]), "best_validation": self.best_score}
         logger.log(0, row | scores.measures(best) | {"seconds": self.seconds})
@@ -258,6 +264,7 @@ class ControllerSearch:
         # tell
         strain = self.controller.strain(candidates, self.features)
         self.evolution.tell(fitness - config.strain_penalty * strain)
+        self.average += AVERAGE_RATE * (self.evolution.mean - self.average)
         row = {
             "best": float(fitness.max()),
             "mean": float(fitness.mean()),
@@ -271,11 +278,10 @@ class ControllerSearch:
         generation = self.evolution.generation
         is_last = generation == config.generations or self._is_late(self.seconds + time.monotonic() - began)
         if generation % config.validate_every == 0 or is_last:
-            rows = [self.mean, candidates[int(np.argmax(fitness))]]
+            rows = [self.mean, candidates[int(np.argmax(fitness))], self._uncentred(self.average)]
             validation = self._validate(rows)
             self._keep_best(rows, validation.returns)
-            of_mean, of_best = validation.returns.tolist()
-            row |= {"validation_mean": of_mean, "validation_best": of_best, **validation.measures(0)}
+            row |= _named("validation", validation.returns) | validation.measures(0)
             if config.place == "dream":
                 row |= self._dream(rows)
         self.seconds += time.monotonic() - began
@@ -290,17 +296,12 @@ class ControllerSearch:
         return Validation(scores)
 
     def _dream(self, params: Sequence[np.ndarray]) -> dict[str, float]:
-        """What the controllers just validated, the mean and the best, are paid in dreams that never change."""
+        """What the controllers just validated are paid in dreams that never change."""
         seeds = seeding.track_seeds("validation", 0, GAP_DREAMS)
         scores = play(self.backend, "dream", np.stack(params), seeds, self.slots["dream"])
-        of_mean, of_best = scores.returns.mean(axis=1).tolist()
+        paid = _named("dream", scores.returns.mean(axis=1))
         most = self.starts.most(round(float(scores.lengths[0].mean())))
-        return {
-            "dream_mean": of_mean,
-            "dream_best": of_best,
-            "most_paid": most,
-            "exploited": float(of_mean > most),
-        }
+        return paid | {"most_paid": most, "exploited": float(paid["dream_mean"] > most)}
 
     def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
         best = int(np.argmax(scores))
@@ -315,6 +316,7 @@ class ControllerSearch:
         state = {
             "evolution": self.evolution.state(),
             "centre": torch.from_numpy(self.centre.copy()),
+            "average": torch.from_numpy(self.average.copy()),
             "best_score": self.best_score,
             "best_params": torch.from_numpy(self.best_params.copy()),
             "seconds": self.seconds,
@@ -345,3 +347,8 @@ class ControllerSearch:
             f"  validation {validation} (kept {self.best_score:.1f})  step size {row['step_size']:.4f}"
             f"  {row['frames_per_s']:,.0f} frames/s  time left {int(left // 3600)}:{int(left % 3600 // 60):02d} h"
         )
+
+
+def _named(what: str, returns: np.ndarray) -> dict[str, float]:
+    """One number for each of VALIDATED, ready to be logged."""
+    return {f"{what}_{who}": value for who, value in zip(VALIDATED, returns.tolist(), strict=True)}

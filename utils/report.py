@@ -61,7 +61,7 @@ STAGES: dict[str, tuple[str, list[Plot]]] = {
         [
             Plot(
                 "Return in the dream, and in the real environment",
-                r"mean|best|validation_mean|validation_best",
+                r"mean|best|validation_mean|validation_best|validation_average",
                 "return",
             ),
             Plot("Step size and laps finished by the candidates", r"step_size|laps_finished", "sigma; share"),
@@ -70,7 +70,7 @@ STAGES: dict[str, tuple[str, list[Plot]]] = {
     "controller": (
         "C in the real environment",
         [
-            Plot("Return", r"mean|best|validation_mean|validation_best", "return"),
+            Plot("Return", r"mean|best|validation_mean|validation_best|validation_average", "return"),
             Plot("Step size and laps finished by the candidates", r"step_size|laps_finished", "sigma; share"),
             Plot("Speed of the mean controller on the validation tracks", r"episode/mean_speed", "m/s"),
             Plot("Its lateral error", r"env/lat_err_raw", "m"),

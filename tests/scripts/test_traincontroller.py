@@ -16,10 +16,11 @@ import pytest
 
 import test_controller
 import traincontroller
+from data.search import AVERAGE_RATE
 from data.trained import load_controller, load_starts, run_files
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
 from utils import cli
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
 from utils.run_dir import RunDir
 from utils.seeding import SPAN
 
@@ -105,6 +106,26 @@ def test_backends_worker_counts_and_restarts_change_nothing(logs: Path, tmp_path
     assert len({row["mean"] for row in rows(logs)[1:]}) == 4, (
         "generations differ, so equality means something"
     )
+
+
+def test_the_average_of_the_means_drives_the_validation_tracks_too(logs: Path):
+    average = np.zeros_like(params_after(logs, 1))
+    for generation in (1, 2, 3):
+        average += AVERAGE_RATE * (params_after(logs, generation) - average)
+    state = load_state(RunDir(logs, "controller").state)
+    controller = load_controller(RunDir(logs, "controller").latest, {LATENT + HIDDEN}).controller
+    kept = controller.shifted(state["average"].numpy(), -state["centre"].numpy())
+    assert np.allclose(kept, average, atol=1e-6)
+    row = rows(logs)[-1]
+    returns = [row[f"validation_{who}"] for who in ("mean", "best", "average")]
+    assert len(set(returns)) > 1
+    assert row["best_validation"] >= max(returns)
+
+
+def params_after(logs: Path, generations: int) -> np.ndarray:
+    """The distribution's mean after so many generations."""
+    run(logs, *SERIAL, "--validate-every", "1", "--generations", str(generations))
+    return params(logs)
 
 
 def command(logs: Path, *flags: str) -> list[str]:
