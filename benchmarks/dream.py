@@ -1,6 +1,7 @@
 """Dream steps per second on one core: controllers, M, sampling and rewards, thousands of dreams as one batch.
 
 python -m benchmarks.dream [--json]
+python -m benchmarks.dream --device cuda --dreams 65536
 
 Peers, in the same run: the classic dream env (one dream, the 2018 decoder run at every step), and the same one dream
 without decoding. Weights are untrained: only the speed is measured.
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import BenchConfig, Work, compare_all, report, row
-from envs.dream import DreamConfig, DreamEnv
+from envs.dream import SLAB, DreamConfig, DreamEnv
+from envs.dream_loop import DreamLoop
 from envs.rollout import evaluate
 from envs.starts import StartStates
 from models.controller import LinearController
@@ -22,11 +24,13 @@ from models.mdnrnn import MDNRNN, MDNRNNConfig
 from models.vae import VAE, VAEConfig
 from models.world_model import WorldModel
 from utils import cli
-from utils.device import num_threads
+from utils.device import DeviceName, num_threads, pick
 
 LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
 PAID = np.ones((2, 1))
 Z, A, D, K = 32, 3, 256, 5
+SEEDS = 16
+"""Dreams that a candidate has in a generation of the paper; all candidates share them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class DreamBenchConfig(BenchConfig):
     """dreams side by side"""
     steps: int = 64
     """steps of each dream in a run"""
+    device: DeviceName = "cpu"
+    """where ours dream, and the matrix products alone; the other peers stay on the CPU"""
 
 
 class ClassicDream:
@@ -70,20 +76,26 @@ class ClassicDream:
 
 
 def batched(config: DreamBenchConfig) -> Work:
-    """Ours: `evaluate` in a DreamEnv, another controller in every dream."""
-    world_model = WorldModel(VAE(VAEConfig()), MDNRNN(MDNRNNConfig(Z, A, D, K)))
+    """Ours: `evaluate` in a DreamEnv, or a DreamLoop on a GPU, another controller in every dream."""
+    device = pick(config.device)
+    world_model = WorldModel(VAE(VAEConfig()), MDNRNN(MDNRNNConfig(Z, A, D, K)), device)
     starts = StartStates(torch.randn(64, Z), torch.zeros(64, D), torch.zeros(64, D), LOW, HIGH, PAID)
-    env = DreamEnv(world_model, starts, config.dreams, DreamConfig(horizon=config.steps, termination="never"))
+    dreaming = DreamConfig(horizon=config.steps, termination="never")
     controller = LinearController(world_model.feature_size, LOW, HIGH)
     params = 0.1 * np.random.default_rng(0).standard_normal((config.dreams, controller.num_params))
+    if device.type == "cuda":
+        loop, seeds = DreamLoop(world_model, starts, dreaming), np.arange(config.dreams) % SEEDS
+        return lambda: int(loop.play(params, seeds).lengths.sum())
+    env = DreamEnv(world_model, starts, config.dreams, dreaming)
     return lambda: int(evaluate(env, controller, params, range(config.dreams)).lengths.sum())
 
 
 def gemm_floor(config: DreamBenchConfig) -> Callable[[], int]:
     """The arithmetic alone: the two matrix products of M, as many rows a call as DreamEnv's slabs."""
-    rows = min(512, config.dreams)
-    x, w = torch.randn(rows, Z + A + D), torch.randn(Z + A + D, 4 * D)
-    h, v = torch.randn(rows, D), torch.randn(D, K + 2 * K * Z + 2)
+    device = pick(config.device)
+    rows = config.dreams if device.type == "cuda" else min(SLAB, config.dreams)
+    x, w = torch.randn(rows, Z + A + D, device=device), torch.randn(Z + A + D, 4 * D, device=device)
+    h, v = torch.randn(rows, D, device=device), torch.randn(D, K + 2 * K * Z + 2, device=device)
 
     @torch.inference_mode()
     def work() -> int:
@@ -91,6 +103,8 @@ def gemm_floor(config: DreamBenchConfig) -> Callable[[], int]:
         for _ in range(calls):
             _ = x @ w
             _ = h @ v
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         return calls * rows
 
     return work
@@ -120,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flops = 2 * ((Z + A + D) * 4 * D + D * (K + 2 * K * Z + 2))
     more = {
         "dreams": config.dreams,
-        "unit": "dream steps/s on one core",
+        "unit": "dream steps/s on " + ("one core" if config.device == "cpu" else config.device),
         "gflops": round(rates["floor"] * flops / 1e9, 1),
     }
     report(rows, config.json, **more)

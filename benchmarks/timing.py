@@ -24,7 +24,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_positive(self, *(field.name for field in fields(self) if field.type is not bool))
+        check_positive(self, *(field.name for field in fields(self) if field.type in (int, float)))
 
 
 def rate(work: Work) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from data.trained import Trained, save_controller
-from envs.evaluation import Place, Scores, Task, play
+from envs.evaluation import GPU_DREAMS, Place, Scores, Task, play
 from envs.rollout import NO_LIMITS, EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
@@ -152,7 +152,8 @@ class ControllerSearch:
         self.controller, self.starts, self.backend = controller, starts, backend
         self.features = starts.features()[:, : controller.feature_size]
         self.centre = self.features.mean(0)
-        self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots}
+        dreams = GPU_DREAMS if world.world_model.device.type == "cuda" else None
+        self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots or dreams}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.average = self.evolution.mean
         self.best_score = -np.inf

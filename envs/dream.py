@@ -21,6 +21,7 @@ from torch import Tensor
 from envs.latent import feature_space
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
+from models.mdnrnn import MDNRNN, Carry
 from models.world_model import WorldModel
 from utils.cli import run
 from utils.errors import check, check_not_negative, check_positive
@@ -47,6 +48,10 @@ class DreamConfig:
     def __post_init__(self) -> None:
         check_positive(self, "horizon")
         check_not_negative(self, "temperature")
+
+    def masked(self, m: MDNRNN) -> MDNRNN | None:
+        """M, if its dropout is to be kept on."""
+        return m if self.keep_dropout and m.config.dropout > 0 else None
 
 
 class SlotNoise:
@@ -124,8 +129,8 @@ class DreamEnv(SlotEnv):
         self._low, self._high = (torch.from_numpy(x).to(device) for x in (starts.low, starts.high))
         self._steps = np.zeros(num_envs, np.int64)
         self._noise = SlotNoise(num_envs, world_model.latent_size, device)
-        masked = config.keep_dropout and world_model.m.config.dropout > 0
-        self._masks = torch.ones(num_envs, world_model.hidden_size, device=device) if masked else None
+        self._masked = config.masked(world_model.m)
+        self._masks = torch.ones(num_envs, world_model.hidden_size, device=device) if self._masked else None
 
     @property
     def z(self) -> Tensor:
@@ -136,11 +141,9 @@ class DreamEnv(SlotEnv):
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
         chosen = np.empty(len(indices), np.int64)
         for i, (slot, seed) in enumerate(zip(indices.tolist(), seeds, strict=True)):
-            generator = self._noise.seed(slot, seed)
-            chosen[i] = int(torch.randint(len(self._starts[0]), (), generator=generator))
-            if self._masks is not None:
-                uniform = torch.rand(self.world_model.hidden_size, generator=generator)
-                self._masks[slot] = self.world_model.m.dropout_mask(uniform).to(self._masks.device)
+            chosen[i], mask = begin(self._noise.seed(slot, seed), len(self._starts[0]), self._masked)
+            if self._masks is not None and mask is not None:
+                self._masks[slot] = mask.to(self._masks.device)
         for state, starts in zip(self._state, self._starts, strict=True):
             state[indices] = starts[chosen]
         self._steps[indices] = 0
@@ -163,21 +166,59 @@ class DreamEnv(SlotEnv):
     def _dream(self, slots: np.ndarray, action: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step of some slots: their features, rewards and terminations."""
         z, h, c = (state[slots] for state in self._state)
-        carry = self.world_model.advance(z, action, (h, c))
         mask = None if self._masks is None else self._masks[slots]
-        prediction = self.world_model.predict(z, carry, mask)
-        normal, uniform = self._noise.take(slots)
-        z = self.world_model.m.draw(prediction.mixture, uniform[:, 0], normal, self.config.temperature)
+        noise = self._noise.take(slots)
+        z, carry, reward, terminated = advance(self.world_model, self.config, z, (h, c), action, *noise, mask)
         for state, new in zip(self._state, (z, *carry), strict=True):
             state[slots] = new
         features = self.world_model.features(z, carry)
-        terminated = self._terminates(prediction.termination_logit, uniform[:, 1])
-        return features.cpu().numpy(), prediction.reward.cpu().double().numpy(), terminated.cpu().numpy()
+        return features.cpu().numpy(), reward.cpu().double().numpy(), terminated.cpu().numpy()
 
-    def _terminates(self, logit: Tensor, uniform: Tensor) -> Tensor:
-        if self.config.termination == "sample":
-            return uniform < torch.sigmoid(logit)
-        return logit > 0 if self.config.termination == "cut" else torch.zeros_like(logit, dtype=torch.bool)
+
+def begin(generator: torch.Generator, num_starts: int, masked: MDNRNN | None) -> tuple[int, Tensor | None]:
+    """What a dream draws first: which start state, and the mask (D,) of an M whose dropout is kept on."""
+    chosen = int(torch.randint(num_starts, (), generator=generator))
+    if masked is None:
+        return chosen, None
+    return chosen, masked.dropout_mask(torch.rand(masked.config.hidden_size, generator=generator))
+
+
+@torch.inference_mode()
+def advance(
+    world_model: WorldModel,
+    config: DreamConfig,
+    z: Tensor,
+    carry: Carry,
+    action: Tensor,
+    normal: Tensor,
+    uniform: Tensor,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Carry, Tensor, Tensor]:
+    """One step of B dreams.
+
+    Args:
+        world_model: V and M; V is not called.
+        config: temperature and termination.
+        z: (B, Z).
+        carry: (h, c), each (B, D).
+        action: within the bounds, (B, A).
+        normal: standard normal numbers, (B, Z).
+        uniform: numbers in [0, 1), for the component and the termination, (B, 2).
+        mask: of M's dropout, (B, D).
+
+    Returns:
+        The next z and carry, rewards (B,), terminated (B,).
+    """
+    carry = world_model.advance(z, action, carry)
+    prediction = world_model.predict(z, carry, mask)
+    z = world_model.m.draw(prediction.mixture, uniform[:, 0], normal, config.temperature)
+    if config.termination == "sample":
+        terminated = uniform[:, 1] < torch.sigmoid(prediction.termination_logit)
+    elif config.termination == "cut":
+        terminated = prediction.termination_logit > 0
+    else:
+        terminated = torch.zeros_like(prediction.termination_logit, dtype=torch.bool)
+    return z, carry, prediction.reward, terminated
 
 
 if __name__ == "__main__":

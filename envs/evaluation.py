@@ -15,13 +15,14 @@ import numpy as np
 
 import envs
 from envs.dream import DreamConfig, DreamEnv
+from envs.dream_loop import DreamLoop
 from envs.latent import LatentEnv
 from envs.rollout import NO_LIMITS, EpisodeStats, Limits, evaluate, evaluate_guide
 from envs.starts import StartStates
 from envs.vector import SlotEnv
 from models.controller import LinearController
 from models.world_model import WorldModel
-from utils.errors import check
+from utils.errors import UserError
 from utils.parallel import Backend
 
 Place = Literal["real", "dream"]
@@ -29,6 +30,8 @@ Driver = Literal["controller", "guide"]
 
 SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 32), "dream": (16, 256)}
 """Fewest and most episodes in a task where the user gives no number."""
+GPU_DREAMS = 65536
+"""Dreams in a task on a GPU."""
 TASKS_WANTED = 8
 """Tasks that a population is cut into at least, if the limits allow, so that several workers have work."""
 
@@ -84,9 +87,12 @@ class Player:
     def __init__(self, maker: PlayerMaker) -> None:
         self._maker = maker
         self._envs: dict[Place, SlotEnv] = {}
+        self._loop: DreamLoop | None = None
 
     def __call__(self, task: Task) -> EpisodeStats:
         """Play one episode a pair."""
+        if task.place == "dream" and self._maker.world_model.device.type == "cuda":
+            return self._dreams().play(task.params, task.seeds)
         env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
             if env is not None:
@@ -128,12 +134,21 @@ class Player:
             env.guide()
             env.close()
 
+    def _dreams(self) -> DreamLoop:
+        if self._loop is None:
+            self._loop = DreamLoop(self._maker.world_model, self._starts(), self._maker.dream)
+        return self._loop
+
+    def _starts(self) -> StartStates:
+        starts = self._maker.starts
+        if starts is None:
+            raise UserError("the dream needs start states; run trainmdrnn.py again.")
+        return starts
+
     def _make(self, place: Place, num_envs: int) -> SlotEnv:
         maker = self._maker
         if place == "dream":
-            check(maker.starts is not None, "the dream needs start states; run trainmdrnn.py again.")
-            assert maker.starts is not None
-            return DreamEnv(maker.world_model, maker.starts, num_envs, maker.dream)
+            return DreamEnv(maker.world_model, self._starts(), num_envs, maker.dream)
         frames = envs.make_from(maker.env_spec, num_envs)
         return LatentEnv(frames, maker.world_model)
 

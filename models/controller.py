@@ -32,9 +32,10 @@ class LinearController:
         self.action_size = bounds.shape[1]
         self.num_params = (feature_size + 1) * self.action_size
         one_sided = bounds[0] == 0
-        self._floor = torch.from_numpy(np.where(one_sided, 0.0, -1.0).astype(np.float32))
-        self._scale = torch.from_numpy(np.where(one_sided, bounds[1], (bounds[1] - bounds[0]) / 2))
-        self._offset = torch.from_numpy(np.where(one_sided, 0.0, bounds.mean(0)).astype(np.float32))
+        floor = np.where(one_sided, 0.0, -1.0).astype(np.float32)
+        scale = np.where(one_sided, bounds[1], (bounds[1] - bounds[0]) / 2)
+        offset = np.where(one_sided, 0.0, bounds.mean(0)).astype(np.float32)
+        self._squash = {torch.device("cpu"): [torch.from_numpy(x) for x in (floor, scale, offset)]}
 
     def act(self, params: Tensor, features: Tensor) -> Tensor:
         """Actions of many controllers, each in its own situation.
@@ -54,9 +55,10 @@ class LinearController:
         else:
             weights = weights.unflatten(1, (self.action_size, self.feature_size))
             raw = torch.baddbmm(bias.unsqueeze(2), weights, features.unsqueeze(2)).squeeze(2)
-        device = raw.device
-        squashed = torch.maximum(torch.tanh(raw), self._floor.to(device))
-        return squashed * self._scale.to(device) + self._offset.to(device)
+        if raw.device not in self._squash:  # once: a copy at every step would keep a GPU waiting
+            self._squash[raw.device] = [x.to(raw.device) for x in self._squash[torch.device("cpu")]]
+        floor, scale, offset = self._squash[raw.device]
+        return torch.maximum(torch.tanh(raw), floor) * scale + offset
 
     @classmethod
     def of_params(cls, num_params: int, low: np.ndarray, high: np.ndarray) -> "LinearController":
