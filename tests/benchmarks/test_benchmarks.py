@@ -29,3 +29,13 @@ def test_it_measures_itself_and_its_peer(name: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="2"):
         cli.run(lambda: main(["--runs", "0"]))
     assert "--runs must be positive; got 0." in capsys.readouterr().err
+
+
+def test_a_generation_like_the_papers_is_timed_if_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    dream = importlib.import_module("benchmarks.dream")
+    monkeypatch.setattr(dream, "CANDIDATES", 2)
+    monkeypatch.setattr(dream, "SEEDS", 1)
+    dream.main([*SMALL["dream"], "--runs", "1", "--json", "--paper"])
+    assert json.loads(capsys.readouterr().out)["paper_generation_s"] > 0
