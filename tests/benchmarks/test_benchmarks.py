@@ -35,7 +35,7 @@ def test_a_generation_like_the_papers_is_timed_if_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     dream = importlib.import_module("benchmarks.dream")
-    monkeypatch.setattr(dream, "CANDIDATES", 2)
+    monkeypatch.setattr(dream, "CANDIDATES", 4)
     monkeypatch.setattr(dream, "SEEDS", 1)
     dream.main([*SMALL["dream"], "--runs", "1", "--json", "--paper"])
     assert json.loads(capsys.readouterr().out)["paper_generation_s"] > 0
