@@ -1,0 +1,214 @@
+"""Ablations: rows of equal budget that differ in one thing each, with some seeds of C, scored on held-out tracks.
+
+python -m benchmarks.ablation --table parts     what V, M and h are worth; C is evolved in the real environment
+python -m benchmarks.ablation --table levers    what makes dreams honest; C is evolved in the dream alone
+
+Everything is made by the root scripts, one process a core; run again, it goes on where it stopped. Needs a dataset of
+data/generation_script.py. Writes LOGS/TABLE.json and prints a Markdown table.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from utils import cli
+from utils.errors import check, check_positive
+from utils.files import write_json
+from utils.logger import read_metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+NEEDED = (
+    "vae/checkpoints/best.safetensors",
+    "mdrnn/checkpoints/best.safetensors",
+    "mdrnn/starts.safetensors",
+)
+
+
+class Row(NamedTuple):
+    """What a row changes: further flags of the stages."""
+
+    name: str
+    vae: tuple[str, ...] = ()
+    mdrnn: tuple[str, ...] = ()
+    controller: tuple[str, ...] = ()
+
+
+TABLES = {
+    "parts": [
+        Row("all of it: NVAE, trained M, C sees z and h"),
+        Row("C sees z alone", controller=("--features", "z")),
+        Row("M untrained", mdrnn=("--max-steps", "0")),
+        Row("plain VAE", vae=("--arch", "vae", "--learning-rate", "0.01")),
+        Row("V untrained", vae=("--max-steps", "0")),
+        Row("V and M untrained", vae=("--max-steps", "0"), mdrnn=("--max-steps", "0")),
+    ],
+    "levers": [
+        Row("none: temperature 1, horizon 100, h of 256"),
+        Row("temperature 0.5", controller=("--temperature", "0.5")),
+        Row("temperature 1.3", controller=("--temperature", "1.3")),
+        Row("horizon 40, 40 dreams each", controller=("--horizon", "40", "--n-samples", "40")),
+        Row("horizon 250, 7 dreams each", controller=("--horizon", "250", "--n-samples", "7")),
+        Row("dropout 0.1 kept on", mdrnn=("--dropout", "0.1"), controller=("--keep-dropout",)),
+        Row("h of 512", mdrnn=("--hidden-size", "512")),
+        Row("no strain penalty", controller=("--strain-penalty", "0")),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """What is compared, and for how long."""
+
+    table: Literal["parts", "levers"] = "parts"
+    """which rows"""
+    logs: cli.LogsArg = Path("exp_dir/ablation")
+    """where all of it goes"""
+    dataset: Path = Path("datasets/carracing")
+    """what V and M learn from"""
+    vision: Path | None = None
+    """a trained V (safetensors) for the rows that do not change V; one is trained by default"""
+    seeds: int = 3
+    """seeds of C"""
+    vae_steps: int = 4500
+    """updates of V"""
+    mdrnn_steps: int = 1500
+    """updates of M"""
+    generations: int = 15
+    """generations of C"""
+    validation_episodes: int = 32
+    """real tracks by which a controller is chosen"""
+    episodes: int = 64
+    """held-out tracks of the score, our renderer"""
+    jobs: int = 2
+    """commands at a time, one thread each"""
+    tiny: bool = False
+    """models, populations and dreams of tiny size, to see it work"""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        check_positive(self, "seeds", "vae_steps", "mdrnn_steps", "generations", "jobs")
+        check_positive(self, "validation_episodes", "episodes")
+
+
+class Ablation:
+    """The commands of a table, each run once."""
+
+    def __init__(self, config: AblationConfig) -> None:
+        self.config = config
+
+    def world(self, row: Row) -> Path:
+        """Train the V and the M of a row; the folder where they are. Rows with the same flags share them."""
+        config = self.config
+        vision = config.logs / _slug("v", row.vae)
+        data = ["--dataset", str(config.dataset), "--seed", "0"]
+        if config.vision and not row.vae:
+            _copy(config.vision, vision / NEEDED[0])
+        size = "tiny" if config.tiny else "quick"
+        flags = ["--preset", size, "--max-steps", str(config.vae_steps), *row.vae]
+        if not (vision / NEEDED[0]).exists():
+            self.run("trainvae.py", vision, *data, *flags)
+        world = config.logs / _slug("m", row.vae + row.mdrnn)
+        if not (world / NEEDED[2]).exists():
+            _copy(vision / NEEDED[0], world / NEEDED[0])
+            size = "tiny" if config.tiny else "long"
+            flags = ["--preset", size, "--max-steps", str(config.mdrnn_steps), *row.mdrnn]
+            self.run("trainmdrnn.py", world, *data, *flags)
+        return world
+
+    def evolve(self, row: Row, seed: int) -> dict:
+        """Evolve C with one seed, score it on held-out tracks."""
+        config = self.config
+        world, run = self.world(row), config.logs / f"{_slug(config.table, (row.name,))}-{seed}"
+        for name in NEEDED:
+            _copy(world / name, run / name)
+        dreams = config.table == "levers"
+        flags = ["--env", "dream", "--horizon", "100", "--sigma0", "0.05"] if dreams else ["--patience", "40"]
+        sizes = {"--pop-size": 64, "--n-samples": 16} if dreams else {"--pop-size": 32, "--n-samples": 4}
+        sizes |= {"--generations": config.generations, "--validation-episodes": config.validation_episodes}
+        if config.tiny:
+            sizes |= {"--pop-size": 4, "--n-samples": 1}
+        flags += [str(part) for pair in sizes.items() for part in pair]
+        workers = ["--max-workers", "1"]
+        stage, score = "controller-dream" if dreams else "controller", run / "test.json"
+        test = ["--stage", stage, "--renderer", "fast", "--episodes", str(config.episodes)]
+        if not score.exists():
+            self.run("traincontroller.py", run, *workers, "--seed", str(seed), *flags, *row.controller)
+            self.run("test_controller.py", run, *workers, *test, "--json", str(score))
+        rows = read_metrics(run / stage / "metrics.jsonl")
+        return {
+            "row": row.name,
+            "seed": seed,
+            "validation": {r["step"]: r["validation_mean"] for r in rows if "validation_mean" in r},
+            "best_validation": rows[-1]["best_validation"],
+            "seconds": rows[-1]["seconds"],
+            "returns": json.loads(score.read_text())["returns"],
+        }
+
+    def run(self, script: str, logs: Path, *flags: str) -> None:
+        """One command.
+
+        Raises:
+            UserError: it failed.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(ROOT / script), "--logs", str(logs), *flags]
+        with (logs / "log.txt").open("a") as log:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            code = subprocess.run(command, env=env, stdout=log, stderr=log).returncode
+        check(code == 0, f"{script} failed: see {logs / 'log.txt'}.")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run what is not done yet, and print the table."""
+    config = cli.parse(AblationConfig, argv, prog="python -m benchmarks.ablation", description=__doc__)
+    ablation, rows = Ablation(config), TABLES[config.table]
+    worlds = list({(row.vae, row.mdrnn): row for row in rows}.values())
+    with ThreadPoolExecutor(config.jobs) as pool:
+        list(pool.map(ablation.world, _first_of_each_vision(worlds)))
+        list(pool.map(ablation.world, worlds))
+        tasks = [(row, seed) for seed in range(config.seeds) for row in rows]
+        found = list(pool.map(lambda task: ablation.evolve(*task), tasks))
+    settings = cli.to_json(replace(config, logs=Path(config.logs.name), vision=None))
+    write_json(config.logs / f"{config.table}.json", {"config": settings, "runs": found})
+    print(as_markdown(rows, found))
+
+
+def as_markdown(rows: Sequence[Row], found: Sequence[dict]) -> str:
+    """A line for each row: the held-out mean of each seed, and their mean."""
+    lines = ["| row | mean of each seed, held-out | all | best validation of each |", "|---|---|---|---|"]
+    for row in rows:
+        runs = [run for run in found if run["row"] == row.name]
+        means = [float(np.mean(run["returns"])) for run in runs]
+        kept = ", ".join(f"{run['best_validation']:.0f}" for run in runs)
+        each = ", ".join(f"{mean:.0f}" for mean in means)
+        lines.append(f"| {row.name} | {each} | {np.mean(means):.0f} | {kept} |")
+    return "\n".join(lines)
+
+
+def _first_of_each_vision(rows: Sequence[Row]) -> list[Row]:
+    """Rows that train each V once, so that no two commands train the same one."""
+    return list({row.vae: row for row in reversed(rows)}.values())
+
+
+def _slug(kind: str, flags: Sequence[str]) -> str:
+    words = "".join(c if c.isalnum() else "-" for c in "-".join(flags).lower()).strip("-")
+    return f"{kind}-{words}" if words else kind
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    cli.run(main)

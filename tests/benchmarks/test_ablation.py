@@ -1,0 +1,50 @@
+"""The tables of ablations fill themselves, at tiny size, and go on where they stopped."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import ablation
+from benchmarks.ablation import TABLES, AblationConfig, Row
+from data import generation_script
+from utils.checkpoint import load_checkpoint
+
+
+def test_rows_of_a_table_are_trained_evolved_and_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    dataset, logs = tmp_path / "data", tmp_path / "ablation"
+    flags = ["--seq-len", "30", "--action-repeat", "8", "--policy", "brown", "--threads", "1"]
+    generation_script.main(["--rollouts", "10", "--rootdir", str(dataset), *flags])
+    monkeypatch.setitem(ablation.TABLES, "levers", [Row("z alone", controller=("--features", "z"))])
+    sizes = {"--seeds": 1, "--generations": 1, "--vae-steps": 2, "--mdrnn-steps": 2, "--episodes": 2}
+    flags = [str(part) for pair in sizes.items() for part in pair] + ["--validation-episodes", "2", "--tiny"]
+    argv = ["--table", "levers", "--logs", str(logs), "--dataset", str(dataset), *flags]
+    capsys.readouterr()
+    ablation.main(argv)
+    first = capsys.readouterr().out
+    (run,) = json.loads((logs / "levers.json").read_text())["runs"]
+    assert run["row"] == "z alone"
+    assert len(run["returns"]) == 2
+    assert np.isfinite(run["returns"]).all()
+    assert f"| z alone | {np.mean(run['returns']):.0f} |" in first
+    best = logs / "levers-z-alone-0" / "controller-dream" / "checkpoints" / "best.safetensors"
+    assert load_checkpoint(best).config["feature_size"] == 32, "the row's flag was heeded"
+    shutil.rmtree(dataset)
+    ablation.main(argv)
+    assert capsys.readouterr().out == first, "nothing is done twice"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_changes_one_thing_and_has_a_name_of_its_own(table: str):
+    rows = TABLES[table]
+    assert not any(rows[0][1:]), "the first row changes nothing"
+    assert len({row.name for row in rows}) == len({row[1:] for row in rows}) == len(rows)
+
+
+def test_impossible_numbers_are_refused():
+    with pytest.raises(Exception, match="--jobs must be positive"):
+        AblationConfig(jobs=0)
