@@ -63,8 +63,6 @@ class PipelineConfig:
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
     """generations in the dream, in each round"""
-    dream_start: Literal["zero", "best"] = "zero"
-    """first mean in the dream from the second round on: zeros, or the best of the dreams before"""
     dream_sigma: float = 0.05
     """first standard deviation in the dream"""
     dream_pop_size: int | None = None
@@ -168,7 +166,6 @@ CARRACING: dict[str, Any] = {
     "rollout_patience": 20,
     "vae_rounds": 1,
     "mdrnn_preset": "long",
-    "dream_start": "best",
     "dream_pop_size": 64,
     "horizon": 100,
     "generations": 0,
@@ -208,12 +205,12 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=4,
+        rounds=2,
         rollouts=800,
         rollouts_per_round=250,
         failures_per_round=150,
         vae_steps=4500,
-        dream_generations=15,
+        dream_generations=10,
         last_generations=150,
         validation_episodes=32,
     ),
@@ -308,7 +305,6 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
     dream += ["--sigma0", str(config.dream_sigma)]
-    dream += ["--start", config.dream_start] if number > 1 else []
     generations = config.last_generations if number == config.rounds else config.generations
     real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
     real += ["--n-samples", str(config.n_samples)]

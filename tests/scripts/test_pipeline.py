@@ -71,12 +71,6 @@ def test_rounds_may_be_dream_only_until_the_last():
         PipelineConfig(dream_pop_size=1)
 
 
-def test_later_dreams_may_begin_at_the_best_of_the_dreams_before():
-    steps = {step.name: step.command for step in plan(PipelineConfig(rounds=3, dream_start="best"))}
-    assert "--start" not in steps["round 1: C in the dream"]
-    assert [flag(steps[f"round {n}: C in the dream"], "--start") for n in (2, 3)] == ["best", "best"]
-
-
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
     config = replace(PRESETS["carla-quick"], carla="localhost:2000", carla_env=CarlaFlags(obs="birdview"))
     steps = {step.name: step.command for step in plan(config)}
