@@ -35,7 +35,7 @@ class DreamLoop:
     def __init__(self, world_model: WorldModel, starts: StartStates, config: DreamConfig) -> None:
         self.world_model, self.config, self.device = world_model, config, world_model.device
         self._starts = [x.to(self.device) for x in (starts.z, starts.h, starts.c)]
-        self._bounds = [torch.from_numpy(x).to(self.device) for x in (starts.low, starts.high)]
+        self._bounds = (starts.low, starts.high)
 
     @torch.inference_mode()
     def play(self, params: np.ndarray, seeds: Sequence[int] | np.ndarray) -> EpisodeStats:
@@ -49,8 +49,7 @@ class DreamLoop:
             How the dreams went, in the order of the pairs.
         """
         num, device = len(seeds), self.device
-        low, high = self._bounds
-        controller = LinearController.of_params(params.shape[1], low.cpu().numpy(), high.cpu().numpy())
+        controller = LinearController.of_params(params.shape[1], *self._bounds)
         rows = torch.as_tensor(params, dtype=torch.float32).to(device)
         distinct, which = np.unique(np.asarray(seeds), return_inverse=True)
         pair = torch.from_numpy(which).to(device)
@@ -59,15 +58,13 @@ class DreamLoop:
         mask = None if masks is None else masks[pair]
         now = torch.zeros(1, dtype=torch.int64, device=device)
         live = torch.ones(num, dtype=torch.bool, device=device)
-        ended = torch.zeros_like(live)
         returns = torch.zeros(num, dtype=torch.float64, device=device)
         lengths = torch.zeros(num, dtype=torch.int64, device=device)
-        state = (z, h, c, now, live, ended, returns, lengths)
+        state = (z, h, c, now, live, returns, lengths)
 
         def step() -> None:
             """Everything in place, so that a graph of it can be replayed."""
             action = controller.act(rows, self.world_model.features(z, (h, c)))
-            action = torch.minimum(torch.maximum(action, low), high)
             noise = tape.index_select(0, now)[0].index_select(0, pair)
             normal, uniform = noise[:, :-2], noise[:, -2:]
             new, carry, reward, terminated = advance(
@@ -77,13 +74,12 @@ class DreamLoop:
                 old.copy_(value)
             returns.add_(torch.where(live, reward, 0.0))
             lengths.add_(live)
-            ended.logical_or_(live & terminated)
             live.logical_and_(~terminated)
             now.add_(1)
 
         repeat(step, self.config.horizon, state)
-        over = ended.cpu().numpy()
-        return EpisodeStats(returns.cpu().numpy(), lengths.cpu().numpy(), over, ~over, np.zeros(num, bool))
+        whole = live.cpu().numpy()
+        return EpisodeStats(returns.cpu().numpy(), lengths.cpu().numpy(), ~whole, whole, np.zeros(num, bool))
 
     def _noise(self, seeds: list[int]) -> tuple[Tensor, Tensor | None, Tensor]:
         """All that chance decides, from the generators that DreamEnv has for these seeds.
