@@ -70,16 +70,17 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
-    free = {"rounds", "last_generations", "validation_episodes", "max_workers", "logs", "carla"}
+    longer = ("rounds", "last_generations", "fine_generations")
+    free = {*longer, "validation_episodes", "max_workers", "logs", "carla"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
-    if any(settings[name] > before[name] for name in ("rounds", "last_generations")):
-        last = f"round {before['rounds']}: C in the real environment"
+    if any(settings[name] > before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
-        record["done"].pop(last, None)
+        for step in ("C in the real environment", "C on more tracks"):
+            record["done"].pop(f"round {before['rounds']}: {step}", None)
     record["config"] = settings
     write_json(path, record)
     return record

@@ -75,6 +75,10 @@ class PipelineConfig:
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
     """generations in the real environment in the last round; a finished run with a larger number goes on"""
+    fine_generations: int = 0
+    """generations that follow on more tracks: on few of them good candidates are told apart by luck"""
+    fine_samples: int = 12
+    """real tracks for each candidate in these"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -109,6 +113,7 @@ class PipelineConfig:
         check_positive(
             self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
         )
+        check_positive(self, "fine_samples")
         check_positive(
             self, "n_samples", "patience", "polish_sigma", "dream_sigma", "validation_episodes", "episodes"
         )
@@ -116,7 +121,7 @@ class PipelineConfig:
         check_not_negative(
             self, "rollouts_per_round", "failures_per_round", "failures_noise", "strain_penalty"
         )
-        check_not_negative(self, "generations", "seed")
+        check_not_negative(self, "generations", "fine_generations", "seed")
         check(
             self.is_dream == (self.dream_of is not None),
             "--env dream and --dream-of DIR, the run directory whose dream it is, belong together.",
@@ -211,7 +216,8 @@ PRESETS = {
         failures_per_round=150,
         vae_steps=4500,
         dream_generations=10,
-        last_generations=150,
+        last_generations=60,
+        fine_generations=30,
         validation_episodes=32,
     ),
     "quick": PipelineConfig(
@@ -306,13 +312,19 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
     dream += ["--sigma0", str(config.dream_sigma)]
     generations = config.last_generations if number == config.rounds else config.generations
-    real = ["--env", "real", "--generations", str(generations), "--pop-size", str(config.pop_size)]
-    real += ["--n-samples", str(config.n_samples)]
+    real = ["--env", "real", "--pop-size", str(config.pop_size)]
     real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
     if number <= (config.vae_rounds or number):
         steps.append(("V", vae + data))
     steps += [("M", mdrnn + data), ("C in the dream", evolve + dream)]
-    return [*steps, ("C in the real environment", evolve + real)] if generations else steps
+    if generations:
+        size = ["--generations", str(generations), "--n-samples", str(config.n_samples)]
+        steps.append(("C in the real environment", evolve + real + size))
+    if config.fine_generations and number == config.rounds:
+        generations += config.fine_generations
+        size = ["--generations", str(generations), "--n-samples", str(config.fine_samples)]
+        steps.append(("C on more tracks", evolve + real + size))
+    return steps
 
 
 def _finish(config: PipelineConfig) -> list[Step]:

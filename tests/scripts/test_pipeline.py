@@ -71,6 +71,17 @@ def test_rounds_may_be_dream_only_until_the_last():
         PipelineConfig(dream_pop_size=1)
 
 
+def test_the_last_evolution_may_go_on_with_more_tracks():
+    config = PipelineConfig(rounds=2, last_generations=60, fine_generations=30, fine_samples=12)
+    steps = {step.name: step.command for step in plan(config)}
+    few, more = steps["round 2: C in the real environment"], steps["round 2: C on more tracks"]
+    assert (flag(few, "--generations"), flag(few, "--n-samples")) == ("60", "4")
+    assert (flag(more, "--generations"), flag(more, "--n-samples")) == ("90", "12")
+    assert set(few) ^ set(more) == {"60", "4", "90", "12"}, "otherwise the same command, which goes on"
+    assert "round 1: C on more tracks" not in steps
+    assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C polished for real")
+
+
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
     config = replace(PRESETS["carla-quick"], carla="localhost:2000", carla_env=CarlaFlags(obs="birdview"))
     steps = {step.name: step.command for step in plan(config)}
