@@ -3,8 +3,8 @@
 python -m benchmarks.ablation --table parts     what V, M and h are worth; C is evolved in the real environment
 python -m benchmarks.ablation --table levers    what makes dreams honest; C is evolved in the dream alone
 
-Everything is made by the root scripts, one process a core; run again, it goes on where it stopped. Needs a dataset of
-data/generation_script.py. Writes LOGS/TABLE.json and prints a Markdown table.
+Everything is made by the root scripts, --jobs of them at a time; run again, it goes on where it stopped. Needs a
+dataset of data/generation_script.py. Writes LOGS/TABLE.json and prints a Markdown table.
 """
 
 import json
@@ -40,6 +40,16 @@ class Row(NamedTuple):
     vae: tuple[str, ...] = ()
     mdrnn: tuple[str, ...] = ()
     controller: tuple[str, ...] = ()
+
+    @property
+    def vision_name(self) -> str:
+        """Folder of its V."""
+        return _slug("v", self.vae)
+
+    @property
+    def world_name(self) -> str:
+        """Folder of its M."""
+        return f"{self.vision_name}-{_slug('m', self.mdrnn)}"
 
 
 TABLES = {
@@ -105,24 +115,31 @@ class Ablation:
     def __init__(self, config: AblationConfig) -> None:
         self.config = config
 
-    def world(self, row: Row) -> Path:
-        """Train the V and the M of a row; the folder where they are. Rows with the same flags share them."""
+    def vision(self, row: Row) -> Path:
+        """Train the V of a row, unless one was given; its weights."""
         config = self.config
-        vision = config.logs / _slug("v", row.vae)
-        data = ["--dataset", str(config.dataset), "--seed", "0"]
         if config.vision and not row.vae:
-            _copy(config.vision, vision / NEEDED[0])
-        size = "tiny" if config.tiny else "quick"
-        flags = ["--preset", size, "--max-steps", str(config.vae_steps), *row.vae]
-        if not (vision / NEEDED[0]).exists():
-            self.run("trainvae.py", vision, *data, *flags)
-        world = config.logs / _slug("m", row.vae + row.mdrnn)
-        if not (world / NEEDED[2]).exists():
-            _copy(vision / NEEDED[0], world / NEEDED[0])
+            return config.vision
+        run = config.logs / row.vision_name
+        if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
+            size = "tiny" if config.tiny else "quick"
+            self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
+        return run / NEEDED[0]
+
+    def world(self, row: Row) -> Path:
+        """Train the M of a row on its V; the folder where both are."""
+        config = self.config
+        run = config.logs / row.world_name
+        if not (run / "mdrnn" / "quality.json").exists():
+            _copy(self.vision(row), run / NEEDED[0])
             size = "tiny" if config.tiny else "long"
-            flags = ["--preset", size, "--max-steps", str(config.mdrnn_steps), *row.mdrnn]
-            self.run("trainmdrnn.py", world, *data, *flags)
-        return world
+            self.train("trainmdrnn.py", run, size, config.mdrnn_steps, *row.mdrnn)
+        return run
+
+    def train(self, script: str, logs: Path, preset: str, steps: int, *flags: str) -> None:
+        """One training, or the rest of it."""
+        data = ["--dataset", str(self.config.dataset), "--seed", "0"]
+        self.run(script, logs, *data, "--preset", preset, "--max-steps", str(steps), *flags)
 
     def evolve(self, row: Row, seed: int) -> dict:
         """Evolve C with one seed, score it on held-out tracks."""
@@ -171,10 +188,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not done yet, and print the table."""
     config = cli.parse(AblationConfig, argv, prog="python -m benchmarks.ablation", description=__doc__)
     ablation, rows = Ablation(config), TABLES[config.table]
-    worlds = list({(row.vae, row.mdrnn): row for row in rows}.values())
-    with ThreadPoolExecutor(config.jobs) as pool:
-        list(pool.map(ablation.world, _first_of_each_vision(worlds)))
-        list(pool.map(ablation.world, worlds))
+    with ThreadPoolExecutor(
+        config.jobs
+    ) as pool:  # each V and each M once: no two commands train the same one
+        list(pool.map(ablation.vision, {row.vision_name: row for row in rows}.values()))
+        list(pool.map(ablation.world, {row.world_name: row for row in rows}.values()))
         tasks = [(row, seed) for seed in range(config.seeds) for row in rows]
         found = list(pool.map(lambda task: ablation.evolve(*task), tasks))
     settings = cli.to_json(replace(config, logs=Path(config.logs.name), vision=None))
@@ -192,11 +210,6 @@ def as_markdown(rows: Sequence[Row], found: Sequence[dict]) -> str:
         each = ", ".join(f"{mean:.0f}" for mean in means)
         lines.append(f"| {row.name} | {each} | {np.mean(means):.0f} | {kept} |")
     return "\n".join(lines)
-
-
-def _first_of_each_vision(rows: Sequence[Row]) -> list[Row]:
-    """Rows that train each V once, so that no two commands train the same one."""
-    return list({row.vae: row for row in reversed(rows)}.values())
 
 
 def _slug(kind: str, flags: Sequence[str]) -> str:

@@ -113,9 +113,15 @@ class PipelineConfig:
         check_positive(
             self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
         )
-        check_positive(self, "fine_samples")
         check_positive(
-            self, "n_samples", "patience", "polish_sigma", "dream_sigma", "validation_episodes", "episodes"
+            self,
+            "n_samples",
+            "fine_samples",
+            "patience",
+            "polish_sigma",
+            "dream_sigma",
+            "validation_episodes",
+            "episodes",
         )
         check_positive(self, "max_workers")
         check_not_negative(

@@ -61,9 +61,7 @@ class Feed:
     def stop(self) -> None:
         """Hear no more; needs no answer of the server."""
         if self._sensor.is_listening():
-            with contextlib.suppress(
-                RuntimeError
-            ):  # over a cut line the client may be closing the stream already
+            with contextlib.suppress(RuntimeError):  # the client may be closing a cut stream already
                 self._sensor.stop()
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import TABLES, AblationConfig, Row
+from benchmarks.ablation import TABLES, Ablation, AblationConfig, Row
 from data import generation_script
 from utils.checkpoint import load_checkpoint
+from utils.errors import UserError
 
 
 def test_rows_of_a_table_are_trained_evolved_and_scored(
@@ -45,6 +46,26 @@ def test_a_row_changes_one_thing_and_has_a_name_of_its_own(table: str):
     assert len({row.name for row in rows}) == len({row[1:] for row in rows}) == len(rows)
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_share_v_and_m_only_where_their_flags_are_the_same(table: str):
+    rows = TABLES[table]
+    assert len({row.vision_name for row in rows}) == len({row.vae for row in rows})
+    assert len({row.world_name for row in rows}) == len({(row.vae, row.mdrnn) for row in rows})
+
+
+def test_a_v_whose_training_was_killed_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = Ablation(AblationConfig(logs=tmp_path))
+    calls: list[str] = []
+    monkeypatch.setattr(asked, "run", lambda script, *_: calls.append(script))
+    weights = tmp_path / "v" / "vae" / "checkpoints" / "best.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()  # the best so far
+    assert asked.vision(Row("any")) == weights
+    (tmp_path / "v" / "vae" / "quality.json").touch()
+    assert asked.vision(Row("any")) == weights
+    assert calls == ["trainvae.py"]
+
+
 def test_impossible_numbers_are_refused():
-    with pytest.raises(Exception, match="--jobs must be positive"):
+    with pytest.raises(UserError, match="--jobs must be positive"):
         AblationConfig(jobs=0)
