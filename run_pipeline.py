@@ -144,7 +144,7 @@ def show_result(config: PipelineConfig) -> None:
     """Print the score and where the report is."""
     report = write_report(config.logs)
     print()
-    for name in ("dream", "real", "awake", "pursuit"):
+    for name in ("dream", "real", "real-only", "awake", "pursuit"):
         path = config.logs / f"test-{name}.json"
         if path.exists():
             print(f"{score_title(name)}: {score_line(read_json(path))}")

@@ -62,7 +62,9 @@ class PipelineConfig:
     first_starts: float = 0.0
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
     dream_generations: int = 30
-    """generations in the dream, in each round"""
+    """generations in the dream, in each round; with 0 C never dreams: the yardstick for dreams"""
+    dream_validate_every: int = 5
+    """generations in the dream between two validations: what a dream pays more for may be worse driving"""
     dream_sigma: float = 0.05
     """first standard deviation in the dream"""
     dream_pop_size: int | None = None
@@ -110,9 +112,7 @@ class PipelineConfig:
         """Refuse impossible values."""
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps")
-        check_positive(
-            self, "rollout_patience", "dream_generations", "dream_samples", "horizon", "last_generations"
-        )
+        check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
         check_positive(
             self,
             "n_samples",
@@ -120,6 +120,7 @@ class PipelineConfig:
             "patience",
             "polish_sigma",
             "dream_sigma",
+            "dream_validate_every",
             "validation_episodes",
             "episodes",
         )
@@ -127,7 +128,12 @@ class PipelineConfig:
         check_not_negative(
             self, "rollouts_per_round", "failures_per_round", "failures_noise", "strain_penalty"
         )
-        check_not_negative(self, "generations", "fine_generations", "seed")
+        check_not_negative(self, "dream_generations", "generations", "fine_generations", "seed")
+        check(
+            self.dream_generations or self.rounds == 1,
+            "with --dream-generations 0 there is one round, for the others collect what dreams led to: "
+            "pass --rounds 1.",
+        )
         check(
             self.is_dream == (self.dream_of is not None),
             "--env dream and --dream-of DIR, the run directory whose dream it is, belong together.",
@@ -180,6 +186,7 @@ CARRACING: dict[str, Any] = {
     "dream_pop_size": 64,
     "horizon": 100,
     "generations": 0,
+    "dream_validate_every": 2,
     "polish_sigma": 0.04,
 }
 """What CarRacing asks for."""
@@ -221,9 +228,9 @@ PRESETS = {
         rollouts_per_round=250,
         failures_per_round=150,
         vae_steps=4500,
-        dream_generations=10,
+        dream_generations=16,
         last_generations=60,
-        fine_generations=30,
+        fine_generations=90,
         validation_episodes=32,
     ),
     "quick": PipelineConfig(
@@ -316,13 +323,16 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
-    dream += ["--sigma0", str(config.dream_sigma)]
+    dream += ["--sigma0", str(config.dream_sigma), "--validate-every", str(config.dream_validate_every)]
     generations = config.last_generations if number == config.rounds else config.generations
     real = ["--env", "real", "--pop-size", str(config.pop_size)]
-    real += ["--start", "best", "--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
+    real += ["--start", "best" if config.dream_generations else "zero"]
+    real += ["--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
     if number <= (config.vae_rounds or number):
         steps.append(("V", vae + data))
-    steps += [("M", mdrnn + data), ("C in the dream", evolve + dream)]
+    steps.append(("M", mdrnn + data))
+    if config.dream_generations:
+        steps.append(("C in the dream", evolve + dream))
     if generations:
         size = ["--generations", str(generations), "--n-samples", str(config.n_samples)]
         steps.append(("C in the real environment", evolve + real + size))
@@ -342,14 +352,17 @@ def _finish(config: PipelineConfig) -> list[Step]:
     video = ["--record", str(config.logs / "drive.mp4")]
     dreamer = ["--stage", "controller-dream"]
     inside = [*_json(config, "dreamt"), *dreamer, "--env", "dream", "--horizon", str(config.horizon)]
-    steps = [
-        Step("score: C evolved in the dream, there", [*score, *inside]),
-        Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
-        Step("score: C polished for real", [*score, *_json(config, "real"), "--stage", "controller", *video]),
-    ]
+    steps, name = [], "real" if config.dream_generations else "real-only"
+    if config.dream_generations:
+        steps += [
+            Step("score: C evolved in the dream, there", [*score, *inside]),
+            Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
+        ]
+    real = [*score, *_json(config, name), "--stage", "controller", *video]
+    steps.append(Step("score: C evolved for real", real))
     if config.dream_of is not None:
         awake = ["--env", trained.dreamt_spec(config.dream_of)["name"]]
-        steps.append(Step("score: C polished, awake", [*score, *_json(config, "awake"), *awake]))
+        steps.append(Step("score: C evolved for real, awake", [*score, *_json(config, "awake"), *awake]))
     if config.has_guide:
         pursuit = [*score, *_json(config, "pursuit"), "--driver", "pursuit"]
         steps.append(Step("score: pure pursuit, which knows the road", pursuit))

@@ -71,6 +71,18 @@ def test_rounds_may_be_dream_only_until_the_last():
         PipelineConfig(dream_pop_size=1)
 
 
+def test_a_run_without_dreams_evolves_from_zeros_for_real_and_is_scored_under_its_own_name():
+    with pytest.raises(UserError, match="--dream-generations 0 there is one round"):
+        PipelineConfig(dream_generations=0)
+    steps = {step.name: step.command for step in plan(PipelineConfig(dream_generations=0, rounds=1))}
+    assert not any("dream" in name for name in steps)
+    assert flag(steps["round 1: C in the real environment"], "--start") == "zero"
+    assert flag(steps["score: C evolved for real"], "--json").endswith("test-real-only.json")
+    with_dreams = {step.name: step.command for step in plan(PipelineConfig())}
+    assert flag(with_dreams["round 1: C in the real environment"], "--start") == "best"
+    assert flag(with_dreams["score: C evolved for real"], "--json").endswith("test-real.json")
+
+
 def test_the_last_evolution_may_go_on_with_more_tracks():
     config = PipelineConfig(rounds=2, last_generations=60, fine_generations=30, fine_samples=12)
     steps = {step.name: step.command for step in plan(config)}
@@ -79,7 +91,7 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     assert (flag(more, "--generations"), flag(more, "--n-samples")) == ("90", "12")
     assert set(few) ^ set(more) == {"60", "4", "90", "12"}, "otherwise the same command, which goes on"
     assert "round 1: C on more tracks" not in steps
-    assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C polished for real")
+    assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C evolved for real")
 
 
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
@@ -124,8 +136,8 @@ def test_in_a_dream_a_random_driver_records_and_the_driver_is_scored_awake_too(t
     assert (flag(collect, "--env"), flag(collect, "--policy")) == ("DreamCarRacing-v2", "brown")
     assert flag(collect, "--logs") == str(trained.SHIPPED)
     assert "--action-repeat" not in collect, "that is the real env's"
-    assert flag(steps["score: C polished, awake"], "--env") == "CarRacing-v2"
-    assert "--env" not in steps["score: C polished for real"]
+    assert flag(steps["score: C evolved for real, awake"], "--env") == "CarRacing-v2"
+    assert "--env" not in steps["score: C evolved for real"]
 
 
 def test_a_run_begun_before_there_were_newer_settings_goes_on(tmp_path):
