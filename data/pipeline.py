@@ -81,6 +81,8 @@ class PipelineConfig:
     """generations that follow on more tracks: on few of them good candidates are told apart by luck"""
     fine_samples: int = 12
     """real tracks for each candidate in these"""
+    fine_hard_tracks: float = 0.0
+    """share of them that are hard for the mean controller, as in traincontroller.py"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -339,6 +341,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
         size = ["--generations", str(generations), "--n-samples", str(config.fine_samples)]
+        size += ["--hard-tracks", str(config.fine_hard_tracks)] if config.fine_hard_tracks else []
         steps.append(("C on more tracks", evolve + real + size))
     return steps
 

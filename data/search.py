@@ -10,7 +10,7 @@ All that the next generation depends on is saved after each: a search that is re
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,8 @@ AVERAGE_RATE = 0.1
 """How far the averaged mean moves towards the distribution's mean in a generation."""
 VALIDATED = ("mean", "best", "average")
 """Who drives the validation tracks: the distribution's mean, the generation's best candidate, the averaged mean."""
+POOL = 8
+"""So many tracks are tried for each one that --hard-tracks asks for."""
 GAP_DREAMS = 64
 """Dreams in which a validated controller's dream return is measured."""
 
@@ -51,6 +53,9 @@ class SearchConfig:
     """what C sees: z and M's memory h, or z alone"""
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
+    hard_tracks: float = 0.0
+    """share of these tracks on which the mean controller did worst of eight times as many: what is left to a good
+    driver to learn is on few tracks (Jiang et al. 2021, arXiv 2010.03934, replay levels for such a reason)"""
     pop_size: int = 32
     """candidates in a generation"""
     generations: int = 300
@@ -87,6 +92,7 @@ class SearchConfig:
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
         check_not_negative(self, "seed", "strain_penalty")
+        check(0 <= self.hard_tracks <= 1, f"--hard-tracks must lie in [0, 1]; got {self.hard_tracks}.")
         target = self.target_return
         check(
             target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."
@@ -97,9 +103,14 @@ class SearchConfig:
         """Where candidates are tried."""
         return "dream" if self.env == "dream" else "real"
 
+    @property
+    def num_hard(self) -> int:
+        """How many of a generation's tracks are hard ones."""
+        return round(self.hard_tracks * self.n_samples)
+
     def train_seeds(self, generation: int) -> list[int]:
-        """Tracks of a generation, the same for all its candidates."""
-        count = self.n_samples
+        """Tracks of a generation, the same for all its candidates; behind them those that may replace the first."""
+        count = self.n_samples + POOL * self.num_hard
         first = seeding.derive(self.seed, "tracks", generation) % (seeding.SPAN - count)
         return seeding.track_seeds("train", first, count)
 
@@ -246,22 +257,35 @@ class ControllerSearch:
             progress.close()
         return reason
 
+    def _train(
+        self, params: np.ndarray, seeds: list[int], on_episodes: Callable[[int, int], None] | None = None
+    ) -> Scores:
+        """Controllers where candidates are tried, as candidates are."""
+        config, place = self.config, self.config.place
+        limits = Limits(config.patience, config.training_steps) if place == "real" else NO_LIMITS
+        return play(self.backend, place, params, seeds, self.slots[place], limits, on_episodes=on_episodes)
+
+    def _tracks(self) -> tuple[list[int], int]:
+        """The generation's tracks, the same for all its candidates, and the frames that it took to choose them."""
+        size, hard = self.config.n_samples, self.config.num_hard
+        seeds = self.config.train_seeds(self.evolution.generation)
+        if not hard:
+            return seeds, 0
+        scores = self._train(self.mean[None], seeds[size:])
+        worst = np.argsort(finite_fitness(scores.returns[0]), kind="stable")[:hard]
+        return [seeds[size + which] for which in worst] + seeds[hard:size], int(scores.lengths.sum())
+
     def _generation(self, progress: Any | None) -> dict[str, float]:
         config, began = self.config, time.monotonic()
+        tracks, frames = self._tracks()
         # ask
         candidates = self._uncentred(self.evolution.ask())
         # evaluate
-        scores = play(
-            self.backend,
-            config.place,
-            candidates,
-            config.train_seeds(self.evolution.generation),
-            self.slots[config.place],
-            Limits(config.patience, config.training_steps) if config.place == "real" else NO_LIMITS,
-            on_episodes=None if progress is None else lambda episodes, _: progress.update(episodes),
-        )
+        on_episodes = None if progress is None else lambda episodes, _: progress.update(episodes)
+        scores = self._train(candidates, tracks, on_episodes)
         fitness = finite_fitness(scores.returns.mean(axis=1))
-        rate = scores.lengths.sum() / (time.monotonic() - began)
+        frames += int(scores.lengths.sum())
+        rate = frames / (time.monotonic() - began)
         # tell
         strain = self.controller.strain(candidates, self.features)
         self.evolution.tell(fitness - config.strain_penalty * strain)
@@ -273,7 +297,7 @@ class ControllerSearch:
             "strain": float(strain.mean()),
             "step_size": self.evolution.step_size,
             "laps_finished": float(scores.lap_finished.mean()),
-            "frames": int(scores.lengths.sum()),
+            "frames": frames,
         }
         # validate
         generation = self.evolution.generation

@@ -16,8 +16,10 @@ import pytest
 
 import test_controller
 import traincontroller
+from data import search
 from data.search import AVERAGE_RATE
 from data.trained import load_controller, load_starts, run_files
+from envs import evaluation
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
 from utils import cli
 from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
@@ -297,6 +299,30 @@ def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest
     assert [row["step"] for row in rows(logs)] == [0, 1]
 
 
+def test_hard_tracks_are_the_mean_controllers_worst_of_eight_times_as_many(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls = []
+
+    def spy(backend, place, params, seeds, *args, **kwargs):
+        scores = evaluation.play(backend, place, params, seeds, *args, **kwargs)
+        calls.append((np.array(params), list(seeds), scores))
+        return scores
+
+    monkeypatch.setattr(search, "play", spy)
+    hard = ("--env", "dream", "--n-samples", "4", "--hard-tracks", "0.5", "--validate-every", "9")
+    run(logs, *SERIAL, *hard, "--pop-size", "5", "--horizon", "8", "--generations", "2")
+    _, (mean, pool, tried), (_, tracks, scores), (later_mean, later_pool, _), *_ = calls
+    assert (len(mean), len(pool), len(tracks), scores.returns.shape) == (1, 16, 4, (5, 4))
+    worst = sorted(range(16), key=lambda which: tried.returns[0, which])[:2]
+    assert tracks[:2] == [pool[which] for which in worst]
+    assert not set(tracks[2:]) & set(pool)
+    assert not set(pool) & set(later_pool)
+    assert not np.array_equal(mean, later_mean)
+    frames = int(tried.lengths.sum() + scores.lengths.sum())
+    assert rows(logs, "controller-dream")[1]["frames"] == frames, "what it costs to choose is counted"
+
+
 def test_a_generations_tracks_are_training_tracks_and_change():
     config = traincontroller.ControllerConfig(n_samples=5)
     drawn = [config.train_seeds(generation) for generation in range(50)]
@@ -314,6 +340,7 @@ def test_a_generations_tracks_are_training_tracks_and_change():
         (["--sigma0", "-0.1"], "--sigma0 must be positive"),
         (["--max-workers", "0"], "--max-workers must be positive"),
         (["--max-hours", "-1"], "--max-hours must be positive"),
+        (["--hard-tracks", "1.5"], "--hard-tracks must lie in [0, 1]"),
         (["--seed", "-1"], "--seed must not be negative"),
         (["--strain-penalty", "-1"], "--strain-penalty must not be negative"),
         (["--temperature", "-1"], "temperature must not be negative"),
