@@ -71,7 +71,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
     longer = ("rounds", "last_generations", "fine_generations")
-    free = {*longer, "validation_episodes", "max_workers", "logs", "carla"}
+    free = {*longer, "validation_episodes", "fine_validation_episodes", "max_workers", "logs", "carla"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "

@@ -83,6 +83,8 @@ class PipelineConfig:
     """real tracks for each candidate in these"""
     fine_hard_tracks: float = 0.0
     """share of them that are hard for the mean controller, as in traincontroller.py"""
+    fine_validation_episodes: int = 64
+    """fixed tracks on which controllers are compared in these: they differ by less"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -119,6 +121,7 @@ class PipelineConfig:
             self,
             "n_samples",
             "fine_samples",
+            "fine_validation_episodes",
             "patience",
             "polish_sigma",
             "dream_sigma",
@@ -234,6 +237,7 @@ PRESETS = {
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,
+        fine_validation_episodes=128,
     ),
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
@@ -320,8 +324,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     ]
     mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
-    evolve += ["--validation-episodes", str(config.validation_episodes)]
     evolve += ["--strain-penalty", str(config.strain_penalty)]
+    coarse = ["--validation-episodes", str(config.validation_episodes)]
     dream = ["--env", "dream", "--generations", str(config.dream_generations)]
     dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
     dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
@@ -334,15 +338,16 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         steps.append(("V", vae + data))
     steps.append(("M", mdrnn + data))
     if config.dream_generations:
-        steps.append(("C in the dream", evolve + dream))
+        steps.append(("C in the dream", evolve + coarse + dream))
     if generations:
         size = ["--generations", str(generations), "--n-samples", str(config.n_samples)]
-        steps.append(("C in the real environment", evolve + real + size))
+        steps.append(("C in the real environment", evolve + coarse + real + size))
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
         size = ["--generations", str(generations), "--n-samples", str(config.fine_samples)]
         size += ["--hard-tracks", str(config.fine_hard_tracks)] if config.fine_hard_tracks else []
-        steps.append(("C on more tracks", evolve + real + size))
+        fine = ["--validation-episodes", str(config.fine_validation_episodes)]
+        steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 
 

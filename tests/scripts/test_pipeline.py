@@ -89,7 +89,9 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     few, more = steps["round 2: C in the real environment"], steps["round 2: C on more tracks"]
     assert (flag(few, "--generations"), flag(few, "--n-samples")) == ("60", "4")
     assert (flag(more, "--generations"), flag(more, "--n-samples")) == ("90", "12")
-    assert set(few) ^ set(more) == {"60", "4", "90", "12"}, "otherwise the same command, which goes on"
+    assert set(few) ^ set(more) == {"60", "4", "16", "90", "12", "64"}, (
+        "otherwise the same, so that it goes on"
+    )
     hard = plan(replace(config, fine_hard_tracks=0.5))
     assert [step.name for step in hard if "--hard-tracks" in step.command] == ["round 2: C on more tracks"]
     assert "round 1: C on more tracks" not in steps
