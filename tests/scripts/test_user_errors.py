@@ -312,7 +312,7 @@ POSITIVE = {
     "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots "
     "max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
-    "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-generations dream-samples horizon "
+    "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers",
 }
 NOT_NEGATIVE = {
@@ -321,7 +321,7 @@ NOT_NEGATIVE = {
     "M": "reward-weight termination-weight dropout",
     "C": "temperature",
     "score": "temperature",
-    "pipeline": "rollouts-per-round",
+    "pipeline": "rollouts-per-round dream-generations",
 }
 
 
