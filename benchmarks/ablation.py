@@ -188,9 +188,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not done yet, and print the table."""
     config = cli.parse(AblationConfig, argv, prog="python -m benchmarks.ablation", description=__doc__)
     ablation, rows = Ablation(config), TABLES[config.table]
-    with ThreadPoolExecutor(
-        config.jobs
-    ) as pool:  # each V and each M once: no two commands train the same one
+    with ThreadPoolExecutor(config.jobs) as pool:
+        # each V and each M once: no two commands train the same one
         list(pool.map(ablation.vision, {row.vision_name: row for row in rows}.values()))
         list(pool.map(ablation.world, {row.world_name: row for row in rows}.values()))
         tasks = [(row, seed) for seed in range(config.seeds) for row in rows]

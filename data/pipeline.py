@@ -149,7 +149,8 @@ class PipelineConfig:
             "(--preset dream does).",
         )
         self.spec()
-        check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
+        for flag, share in (("first-starts", self.first_starts), ("fine-hard-tracks", self.fine_hard_tracks)):
+            check(0 <= share <= 1, f"--{flag} must lie in [0, 1]; got {share}.")
         for flag, size in (("--pop-size", self.pop_size), ("--dream-pop-size", self.dream_pop_size or 2)):
             check(size >= 2, f"{flag} must be at least 2; got {size}: candidates are ranked.")
 

@@ -313,7 +313,8 @@ POSITIVE = {
     "max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
-    "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers",
+    "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
+    "dream-validate-every fine-validation-episodes",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
@@ -342,6 +343,7 @@ def test_impossible_numbers_are_refused(refuse, command: str):
     [
         ("C", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--pop-size", "1"), "--pop-size must be at least 2"),
+        ("pipeline", ("--fine-hard-tracks", "2"), "--fine-hard-tracks must lie in [0, 1]"),
         ("C", ("--sigma0", "inf"), "--sigma0 must be a finite number"),
         ("C", ("--target-return", "nan"), "--target-return must be a finite number"),
         ("C", ("--temperature", "nan"), "--temperature must be a finite number"),
