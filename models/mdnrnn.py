@@ -2,7 +2,7 @@
 
 Paper: Ha & Schmidhuber 2018, arXiv 1803.10122, section "MDN-RNN (M) Model" and the appendix; Graves 2013, arXiv
 1308.0850, equations 7 to 11 for the LSTM and the mixture. Differences from the 2018 code: the mixture is joint over z
-(see mixture.py), the mean is a residual on z_t, and reward and termination have heads of their own.
+and correlated (see mixture.py), the mean is a residual on z_t, and reward and termination have heads of their own.
 
 Time: the input (z_t, a_t) and the carry (h_t, c_t) give h_{t+1}, and from it the heads predict z_{t+1}, r_t and
 terminated_t. There is one core: a step is a sequence of length one.
@@ -124,6 +124,7 @@ class MDNRNN(nn.Module):
         self._split = [config.components, num_moments, num_moments, 1, 1]
         self.lstm = nn.LSTM(config.latent_size + config.action_size, config.hidden_size, batch_first=True)
         self.head = nn.Linear(config.hidden_size, sum(self._split))
+        self.unmix = nn.Parameter(torch.zeros(config.components, config.latent_size, config.latent_size))
         self.register_buffer("z_mean", torch.zeros(config.latent_size))
         self.register_buffer("z_std", torch.ones(config.latent_size))
         self.register_buffer("reward_scale", torch.ones(()))
@@ -178,10 +179,15 @@ class MDNRNN(nn.Module):
         bounded = LOG_SIGMA_REACH * torch.tanh(raw_sigma.reshape(shape) / LOG_SIGMA_REACH)
         log_sigma = (bounded + LOG_SIGMA_CENTER).clamp_max(0) + self.z_std.log()
         return Prediction(
-            Mixture(logits, mu, log_sigma),
+            Mixture(logits, mu, log_sigma, self._unmix()),
             reward.squeeze(-1) * self.reward_scale,
             termination.squeeze(-1) - math.log(self.config.termination_positive_weight),
         )
+
+    def _unmix(self) -> Tensor:
+        """The mixture's matrices, for V's units; those that are learnt are for the standardised z."""
+        below = torch.tril(self.unmix, -1) * self.z_std.unsqueeze(1) / self.z_std
+        return below + torch.eye(self.config.latent_size, device=below.device)
 
     def draw(self, mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
         """Draw the next z (see `Mixture.sample`), no further from the mean of the real ones than they go."""
@@ -250,7 +256,8 @@ class MDNRNN(nn.Module):
         """
         try:
             model = cls(MDNRNNConfig(**checkpoint.config))
-            model.load_state_dict(checkpoint.weights)
+            independent = {"unmix": torch.zeros_like(model.unmix)}  # as it was before there were correlations
+            model.load_state_dict(independent | checkpoint.weights)
         except (TypeError, RuntimeError) as error:
             raise UserError(
                 f"this MDN-RNN checkpoint does not fit this version of the code ({str(error).splitlines()[0]}); "

@@ -1,8 +1,13 @@
-"""A mixture of diagonal Gaussians over the next latent vector (Bishop 1994, "Mixture Density Networks").
+"""A mixture of correlated Gaussians over the next latent vector.
+
+Bishop 1994, "Mixture Density Networks"; full covariances: Williams 1996, "Using Neural Networks to Model Conditional
+Multivariate Densities".
 
 The mixture is *joint* over z: one component is chosen for the whole vector. The 2018 code of World Models chose a
 component for every dimension apart, which mixes the futures up: half of a sample may turn left while the other
-half turns right. With one choice the dimensions of a sample belong to the same future.
+half turns right. With one choice the dimensions of a sample belong to the same future. Within a component they are
+correlated, for what V makes of a road's bend or of a slide is a direction in z, not an axis: `unmix` turns deviations
+from the mean into independent ones.
 
 All arithmetic is in log-space. Axes: b batch, t time, k component, z latent; `...` is any leading axes.
 """
@@ -22,12 +27,14 @@ class Mixture(NamedTuple):
     Attributes:
         logits: unnormalised log weights (..., K).
         mu: means (..., K, Z).
-        log_sigma: logs of the standard deviations (..., K, Z).
+        log_sigma: logs of the standard deviations of the unmixed deviations (..., K, Z).
+        unmix: unit lower triangular matrices A (K, Z, Z): A (z - mu) is independent, N(0, sigma^2).
     """
 
     logits: Tensor
     mu: Tensor
     log_sigma: Tensor
+    unmix: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of z.
@@ -36,9 +43,10 @@ class Mixture(NamedTuple):
             z: (..., Z).
 
         Returns:
-            (...): log sum_k pi_k N(z; mu_k, sigma_k), in nats.
+            (...): log sum_k pi_k N(A_k (z - mu_k); 0, sigma_k), in nats; the determinant of A_k is 1.
         """
-        scaled = (z.unsqueeze(-2) - self.mu) * torch.exp(-self.log_sigma)
+        independent = torch.einsum("...kz,kyz->...ky", z.unsqueeze(-2) - self.mu, self.unmix)
+        scaled = independent * torch.exp(-self.log_sigma)
         log_density = -0.5 * (scaled.square() + LOG_2PI) - self.log_sigma
         return torch.logsumexp(torch.log_softmax(self.logits, -1) + log_density.sum(-1), -1)
 
@@ -61,7 +69,10 @@ class Mixture(NamedTuple):
         cumulative = torch.softmax(self.logits / temperature, -1).cumsum(-1)
         chosen = (uniform.unsqueeze(-1) >= cumulative[..., :-1]).sum(-1)
         sigma = torch.exp(self._pick(self.log_sigma, chosen))
-        return self._pick(self.mu, chosen) + math.sqrt(temperature) * sigma * normal
+        eye = torch.eye(normal.shape[-1], device=normal.device)
+        mix = torch.linalg.solve_triangular(self.unmix, eye, upper=False, unitriangular=True)
+        shift = torch.einsum("...z,kyz->...ky", math.sqrt(temperature) * sigma * normal, mix)
+        return self._pick(self.mu + shift, chosen)
 
     @staticmethod
     def _pick(values: Tensor, component: Tensor) -> Tensor:
