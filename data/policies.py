@@ -113,9 +113,13 @@ class NoiseConfig:
     """how much of the noise stays from step to step: AR(1), 0 is white"""
     param_noise: float = 0.0
     """deviation of a perturbation of the controller's parameters, drawn for each episode"""
+    lapses: float = 0.0
+    """chance at each step that the lane follower looks away for a while, in half of his episodes; so M sees how the
+    road is lost, and that it does not come after the car"""
 
     def __post_init__(self) -> None:
         check_not_negative(self, "noise", "param_noise")
+        check(0 <= self.lapses <= 1, f"--lapses must lie in [0, 1]; got {self.lapses}.")
         check(0 <= self.noise_memory < 1, f"--noise-memory must lie in [0, 1); got {self.noise_memory}.")
 
 
@@ -134,12 +138,49 @@ class _Wander:
         return now
 
 
+class _Lapses:
+    """Times in which a driver looks away: he goes on as he was, or, in half of them, steers at random.
+
+    Args:
+        space: of the actions; the two-sided ones steer.
+        chance: that one begins at a step, in half of the episodes; in the others there are none.
+        rngs: of the slots.
+    """
+
+    STEPS = (6, 21)
+    """Length: the least, and more than the most."""
+    STEERING = 0.35
+    """Deviation of random steering, as a share of its bound."""
+
+    def __init__(self, space: Box, chance: float, rngs: Sequence[np.random.Generator]) -> None:
+        self._rngs = rngs
+        self._chances = [chance * (rng.random() < 0.5) for rng in rngs]
+        self._steers = np.flatnonzero(space.low < 0)
+        self._spread = self.STEERING * space.high[self._steers]
+        self._left = np.zeros(len(rngs), np.int64)
+        self._held = np.zeros((len(rngs), *space.shape))
+
+    def holds(self, actions: Actions) -> NDArray[np.float64]:
+        """What becomes of the actions (B, A) that an attentive driver would take at this step."""
+        actions = np.broadcast_to(actions, self._held.shape)
+        for slot, rng in enumerate(self._rngs):
+            if self._left[slot] == 0 and rng.random() < self._chances[slot]:
+                self._left[slot] = rng.integers(*self.STEPS)
+                self._held[slot] = actions[slot]
+                if rng.random() < 0.5:
+                    self._held[slot, self._steers] = self._spread * rng.standard_normal(len(self._steers))
+        away = self._left > 0
+        self._left[away] -= 1
+        return np.where(away[:, None], self._held, actions)
+
+
 class Lane:
     """The env's own guide with AR(1) noise: a lane follower who strays and finds back.
 
     Each episode has a spread of its own, up to twice the asked one, so that V and M see clean laps as well as the
     verge. The pedals wander further than the steering, so that M sees what they do: a guide who keeps its speed would
-    teach M that cars drive by themselves. The brake is pressed a sixth of the time at most.
+    teach M that cars drive by themselves. The brake is pressed a sixth of the time at most. If asked for, he has
+    lapses, too.
 
     Args:
         space: of the actions; as for Brown, the first one-sided number is the gas, others are brakes.
@@ -161,12 +202,14 @@ class Lane:
     def reset(self, rngs: Sequence[np.random.Generator]) -> None:
         """See Policy."""
         self._share = np.array([[2 * rng.random()] for rng in rngs])
+        self._lapses = _Lapses(self.space, self.config.lapses, rngs) if self.config.lapses else None
         self._wander = _Wander(self.space, self.config, rngs)
 
     def act(self, obs: np.ndarray) -> Actions:
         """See Policy."""
         noise = self._share * (self._spread * self._wander.next() + self._shift)
-        return np.clip(self.guide() + noise, self.space.low, self.space.high).astype(np.float32)
+        guide = self.guide() if self._lapses is None else self._lapses.holds(self.guide())
+        return np.clip(guide + noise, self.space.low, self.space.high).astype(np.float32)
 
 
 class Controlled:

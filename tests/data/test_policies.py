@@ -23,6 +23,16 @@ def _lane(config: NoiseConfig | None = None) -> Lane:
     return Lane(SPACE, lambda: np.tile(guided, (1, 1)), config or NoiseConfig())
 
 
+def _absent(num: int = 1) -> Lane:
+    """A lane follower with lapses and without noise, whose steering tells the time."""
+    times = iter(range(1000))
+
+    def guide() -> np.ndarray:
+        return np.full((num, 3), next(times) / 1000, np.float32)
+
+    return Lane(SPACE, guide, NoiseConfig(noise=0, lapses=0.04))
+
+
 def _rngs(*ids: int) -> list[np.random.Generator]:
     return [np.random.default_rng(i) for i in ids]
 
@@ -32,7 +42,7 @@ def _drive(policy: Policy, ids: list[int], steps: int) -> np.ndarray:
     return np.stack([policy.act(np.ones((len(ids), 4), np.float32)) for _ in range(steps)])
 
 
-@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled, _lane])
+@pytest.mark.parametrize("make", [lambda: Brown(SPACE), lambda: White(SPACE), _controlled, _lane, _absent])
 def test_a_slot_depends_on_its_own_generator_alone(make: Callable[[], Policy]):
     many, one = _drive(make(), [5, 6, 7], 2 * TAPE + 3), _drive(make(), [6], 2 * TAPE + 3)
     np.testing.assert_allclose(many[:, 1], one[:, 0], atol=1e-6)
@@ -71,6 +81,22 @@ def test_controller_noise_has_the_asked_spread_and_memory():
     noise = _drive(policy, list(range(300)), 100)[:, :, 0]
     assert noise.std() == pytest.approx(1.0, rel=0.05)
     assert (noise[1:] * noise[:-1]).mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_lane_follower_looks_away_in_half_of_his_episodes():
+    num, steps = 400, 150
+    time = np.arange(steps)[:, None] / 1000
+    steering, gas, _ = np.moveaxis(_drive(_absent(num), list(range(num)), steps), 2, 0)
+    attentive = np.abs(gas - time) < 1e-6
+    assert attentive.all(0).mean() == pytest.approx(0.5, abs=0.07)
+    away = ~attentive.all(0)
+    assert (~attentive[:, away]).mean() == pytest.approx(0.04 * 12 / (1 + 0.04 * 12), abs=0.05)
+    held = ["".join("x" if same else " " for same in slot) for slot in (gas[1:] == gas[:-1])[:, away].T]
+    lengths = [len(run) + 1 for slot in held for run in slot.rstrip("x").split()]
+    assert (min(lengths), max(lengths)) == (6, 20)
+    as_it_was = np.abs(steering - gas) < 1e-6
+    assert as_it_was[~attentive].mean() == pytest.approx(0.5, abs=0.1)
+    assert steering[~as_it_was].std() == pytest.approx(0.35, abs=0.05)
 
 
 def test_parameters_are_perturbed_for_each_episode():
