@@ -21,7 +21,7 @@ import torch
 
 from data.trained import Trained, save_controller
 from envs.evaluation import GPU_DREAMS, Place, Scores, Task, play
-from envs.rollout import NO_LIMITS, EpisodeStats, Limits
+from envs.rollout import EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from utils import seeding
@@ -70,7 +70,13 @@ class SearchConfig:
     """return that a candidate loses for each unit of its strain, the mean square of what goes into its tanhs:
     where these are saturated, larger weights cost nothing, and the step size only grows"""
     patience: int = 100
-    """real training episodes are given up after this many steps in a row without a new tile; validation never is"""
+    """training episodes, real or dreamt, are given up after this many steps in a row without a reward; validation
+    never is"""
+    pace: float | None = None
+    """what a step of a dream is paid at most: a lap's road is of a given length, so that speed pays little for real,
+    and what a fast driver misses stays missed"""
+    lost_penalty: float = 0.0
+    """return that a dream loses which is given up: what the rest of the lap would have paid"""
     training_steps: int | None = None
     """real training episodes are cut after this many steps, which rewards speed; validation never is"""
     validate_every: int = 5
@@ -87,11 +93,11 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
-        check_positive(self, "patience", "training_steps", "slots", "max_hours")
+        check_positive(self, "patience", "training_steps", "pace", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
-        check_not_negative(self, "seed", "strain_penalty")
+        check_not_negative(self, "seed", "strain_penalty", "lost_penalty")
         check(0 <= self.hard_tracks <= 1, f"--hard-tracks must lie in [0, 1]; got {self.hard_tracks}.")
         target = self.target_return
         check(
@@ -262,7 +268,9 @@ class ControllerSearch:
     ) -> Scores:
         """Controllers where candidates are tried, as candidates are."""
         config, place = self.config, self.config.place
-        limits = Limits(config.patience, config.training_steps) if place == "real" else NO_LIMITS
+        limits = Limits(config.patience, config.training_steps)
+        if place == "dream":
+            limits = Limits(config.patience, None, config.pace, config.lost_penalty)
         return play(self.backend, place, params, seeds, self.slots[place], limits, on_episodes=on_episodes)
 
     def _tracks(self) -> tuple[list[int], int]:

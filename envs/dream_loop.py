@@ -7,6 +7,7 @@ the rounding of matrix products. On CUDA one step is captured as a graph and rep
 Axes: b dreams, s distinct seeds, n parameters, t time.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from envs.dream import DreamConfig, SlotNoise, advance, begin
-from envs.rollout import EpisodeStats
+from envs.rollout import NO_LIMITS, EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from models.world_model import WorldModel
@@ -38,12 +39,15 @@ class DreamLoop:
         self._bounds = (starts.low, starts.high)
 
     @torch.inference_mode()
-    def play(self, params: np.ndarray, seeds: Sequence[int] | np.ndarray) -> EpisodeStats:
+    def play(
+        self, params: np.ndarray, seeds: Sequence[int] | np.ndarray, limits: Limits = NO_LIMITS
+    ) -> EpisodeStats:
         """One dream for each pair.
 
         Args:
             params: one controller a dream, on z or on [z, h], (B, N).
             seeds: (B,); pairs that share one share start and luck.
+            limits: when a dream is given up; it then counts as neither terminated nor truncated.
 
         Returns:
             How the dreams went, in the order of the pairs.
@@ -58,9 +62,12 @@ class DreamLoop:
         mask = None if masks is None else masks[pair]
         now = torch.zeros(1, dtype=torch.int64, device=device)
         live = torch.ones(num, dtype=torch.bool, device=device)
+        ended = torch.zeros(num, dtype=torch.bool, device=device)
         returns = torch.zeros(num, dtype=torch.float64, device=device)
-        lengths = torch.zeros(num, dtype=torch.int64, device=device)
-        state = (z, h, c, now, live, returns, lengths)
+        lengths, unpaid = (torch.zeros(num, dtype=torch.int64, device=device) for _ in range(2))
+        patience, pace = limits.patience or math.inf, math.inf if limits.pace is None else limits.pace
+        horizon = min(self.config.horizon, limits.steps or self.config.horizon)
+        state = (z, h, c, now, live, ended, returns, lengths, unpaid)
 
         def step() -> None:
             """Everything in place, so that a graph of it can be replayed."""
@@ -70,16 +77,23 @@ class DreamLoop:
             new, carry, reward, terminated = advance(
                 self.world_model, self.config, z, (h, c), action, normal, uniform, mask
             )
+            reward = reward.clamp_max(pace)
             for old, value in zip((z, h, c), (new, *carry), strict=True):
                 old.copy_(value)
             returns.add_(torch.where(live, reward, 0.0))
             lengths.add_(live)
+            unpaid.add_(1).mul_(reward <= 0)
+            ended.logical_or_(live & terminated)
             live.logical_and_(~terminated)
+            lost = live & (unpaid >= patience)
+            live.logical_and_(~lost)
+            returns.sub_(limits.lost_penalty * lost)
             now.add_(1)
 
-        repeat(step, self.config.horizon, state)
-        whole = live.cpu().numpy()
-        return EpisodeStats(returns.cpu().numpy(), lengths.cpu().numpy(), ~whole, whole, np.zeros(num, bool))
+        repeat(step, horizon, state)
+        whole = live.cpu().numpy() & (horizon == self.config.horizon)
+        stats = [x.cpu().numpy() for x in (returns, lengths, ended)]
+        return EpisodeStats(stats[0], stats[1], stats[2], whole, np.zeros(num, bool))
 
     def _noise(self, seeds: list[int]) -> tuple[Tensor, Tensor | None, Tensor]:
         """All that chance decides, from the generators that DreamEnv has for these seeds.

@@ -92,7 +92,7 @@ class Player:
     def __call__(self, task: Task) -> EpisodeStats:
         """Play one episode a pair."""
         if task.place == "dream" and self._maker.world_model.device.type == "cuda":
-            return self._dreams().play(task.params, task.seeds)
+            return self._dreams().play(task.params, task.seeds, task.limits)
         env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
             if env is not None:

@@ -18,12 +18,16 @@ from models.controller import LinearController
 
 
 class Limits(NamedTuple):
-    """When an episode is given up."""
+    """When an episode is given up, and what it is paid."""
 
     patience: int | None = None
     """after so many steps in a row without a positive reward: most early candidates leave the road for good"""
     steps: int | None = None
     """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
+    pace: float | None = None
+    """what a step is paid at most"""
+    lost_penalty: float = 0.0
+    """what running out of patience costs besides: the rest of a lap that a short dream does not show"""
 
 
 NO_LIMITS = Limits()
@@ -35,17 +39,22 @@ class GivingUp:
     Args:
         limits: when that is.
         num: number of episodes, B.
+
+    Attributes:
+        lost: whose patience is at an end, bool (B,).
     """
 
     def __init__(self, limits: Limits, num: int) -> None:
         self._patience, self._most = limits.patience or math.inf, limits.steps or math.inf
         self._steps, self._rewarded = 0, np.zeros(num, np.int64)
+        self.lost = np.zeros(num, bool)
 
     def after(self, rewards: np.ndarray) -> np.ndarray:
         """Whose time is over, bool (B,), after one more step with these rewards (B,)."""
         self._steps += 1
         self._rewarded[rewards > 0] = self._steps
-        return (self._steps - self._rewarded >= self._patience) | (self._steps >= self._most)
+        self.lost = self._steps - self._rewarded >= self._patience
+        return self.lost | (self._steps >= self._most)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class EpisodeStats:
     """How B episodes went.
 
     Attributes:
-        returns: undiscounted sums of rewards, float64 (B,).
+        returns: undiscounted sums of rewards, less the limits' penalty where that applies, float64 (B,).
         lengths: steps, int64 (B,).
         terminated: ended by termination, bool (B,).
         truncated: ended by truncation, bool (B,).
@@ -143,10 +152,14 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
     while len(live):
         actions[live] = act(obs, live)
         obs, reward, terminated, truncated, info = env.step(actions)
+        if limits.pace is not None:
+            reward = np.minimum(reward, limits.pace)
         returns[live] += reward[live]
         lengths[live] += 1
         tally.add(info, live)
-        env.retire(giving_up.after(reward))
+        given_up = giving_up.after(reward)
+        returns[giving_up.lost & env.live] -= limits.lost_penalty
+        env.retire(given_up)
         done = live[~env.live[live]]
         if len(done):
             flags["terminated"][done] = terminated[done]

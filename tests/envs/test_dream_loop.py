@@ -6,7 +6,7 @@ import torch
 
 from envs.dream import NOISE_STEPS, DreamConfig, DreamEnv
 from envs.dream_loop import DreamLoop, repeat
-from envs.rollout import evaluate
+from envs.rollout import Limits, evaluate
 from models.controller import LinearController
 from tests.envs.tiny import HIGH, LOW, tiny_starts, tiny_world_model
 
@@ -51,3 +51,26 @@ def test_a_graph_repeats_what_the_step_does():
 
     repeat(step, 5, (x, count))
     assert (x.tolist(), count.item()) == ([32.0] * 3, 5)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(patience=2, lost_penalty=5.0),
+        Limits(pace=0.05),
+        Limits(patience=3, pace=0.05, lost_penalty=5.0),
+        Limits(steps=7),
+    ],
+)
+def test_dreams_are_given_up_as_in_the_env(limits: Limits):
+    world_model, config = tiny_world_model(), DreamConfig(horizon=20)
+    controller = LinearController(world_model.feature_size, LOW, HIGH)
+    params = np.random.default_rng(0).normal(size=(len(SEEDS), controller.num_params)).astype(np.float32)
+    env = DreamEnv(world_model, tiny_starts(), len(SEEDS), config)
+    expected = evaluate(env, controller, params, SEEDS, limits)
+    whole = evaluate(env, controller, params, SEEDS)
+    found = DreamLoop(world_model, tiny_starts(), config).play(params, SEEDS, limits)
+    assert np.allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)
+    for name in ("lengths", "terminated", "truncated"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    assert (expected.returns < whole.returns - 0.01).any(), "the limits make a difference"

@@ -82,6 +82,19 @@ def test_episodes_may_be_cut_short_for_training():
     assert cut.truncated.tolist() == [False, False, False]
 
 
+def test_a_step_is_paid_so_much_at_most_and_losing_patience_costs():
+    """Seeds 44, 43 and 20 pay 44, 53 and 20 a step with this gas, in 6, 5 and 2 steps; 0 without gas pays nothing."""
+    env, inner, controller = an_env(4)
+    params = with_gas(controller, 4)
+    params[[1, 3]] = 0
+    limits = Limits(patience=1, pace=50.0, lost_penalty=7.0)
+    stats = evaluate(env, controller, params, [44, 0, 43, 20], limits=limits)
+    assert stats.lengths.tolist() == [6, 1, 5, 2]
+    assert inner.simulated == 14
+    assert stats.returns == pytest.approx([6 * 44, -7, 5 * 50, 40], abs=1e-4)
+    assert not (stats.terminated | stats.truncated)[1], "who is given up is neither"
+
+
 def guided(num: int) -> tuple[LatentEnv, LinearController]:
     world = tiny_world_model()
     env = LatentEnv(make_vec(num, size=64), world)

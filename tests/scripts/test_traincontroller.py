@@ -255,6 +255,18 @@ def test_strained_candidates_are_penalised(logs: Path, tmp_path: Path):
     assert calm["step_size"] < other["step_size"]
 
 
+def test_what_dreams_pay_may_have_a_limit_and_losing_the_road_a_price(logs: Path):
+    flags = [*SERIAL, "--patience", "2", "--pace", "0.01", "--lost-penalty", "1000", "--generations", "1"]
+    run(logs, *flags, "--env", "dream", "--horizon", "20")
+    dreamt = rows(logs, "controller-dream")[-1]
+    assert dreamt["frames"] < 4 * 20, "the tiny run's 4 candidates would dream 20 steps each"
+    assert dreamt["worst"] < -900
+    assert dreamt["best"] < 20 * 0.01
+    assert dreamt["dream_mean"] > -900, "what validated controllers are paid is measured in whole dreams"
+    run(logs, *flags)
+    assert rows(logs)[-1]["worst"] > -900, "a real lap has its own price"
+
+
 def test_the_target_is_tested_against_the_validation_score(logs: Path, capsys: pytest.CaptureFixture[str]):
     run(logs, *SERIAL, "--target-return", "-1000")
     assert "reached --target-return" in capsys.readouterr().out
