@@ -34,6 +34,8 @@ from utils.training import FitConfig, finished_steps, fit
 TEMPERATURES = (0.0, 0.5, 1.0, 1.3)
 WARMUP, STRIDE, NUM_PICTURES = 40, 5, 12
 NUM_STARTS = 2048
+NEWEST = 200
+"""So many of the latest rollouts of evolved drivers are those in which dreams begin with --driver-starts."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class TrainMDRNNConfig:
     """steps of a training window"""
     first_starts: float = 0.0
     """share of the dreams' start states that are an episode's first moment; the others are from anywhere in it"""
+    driver_starts: float = 0.0
+    """share of them that come from the newest rollouts of evolved drivers, where there are any"""
     fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
     """training"""
     validation_batches: int = 32
@@ -79,7 +83,8 @@ class TrainMDRNNConfig:
         check_positive(self, "termination_positive_weight")
         check_not_negative(self, "reward_weight", "termination_weight")
         check(0 <= self.dropout < 1, f"--dropout must lie in [0, 1); got {self.dropout}.")
-        check(0 <= self.first_starts <= 1, f"--first-starts must lie in [0, 1]; got {self.first_starts}.")
+        for flag, share in (("first-starts", self.first_starts), ("driver-starts", self.driver_starts)):
+            check(0 <= share <= 1, f"--{flag} must lie in [0, 1]; got {share}.")
 
 
 CARRACING_FIT = FitConfig(
@@ -154,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     memory = load_built(run.best, build, "mdnrnn")
     assert isinstance(memory, MDNRNN)
     world_model = WorldModel(vision, memory, device)
-    keep_starts(run, config, world_model, latents, info)
+    keep_starts(run, config, world_model, latents, newest_drives(store), info)
     report(run, held_out, world_model)
     if result.step == done:
         print(
@@ -272,13 +277,32 @@ def draw(
     logger.image(step, "dreams", plots.image_grid(pictures, labels))
 
 
+def newest_drives(store: EpisodeStore) -> list[int]:
+    """The ids of the newest rollouts that a controller drove, evolved anywhere."""
+    ids = [i for i, info in store.infos.items() if info.policy in ("controller", "dreamer")]
+    return sorted(ids)[-NEWEST:]
+
+
 def keep_starts(
-    run: RunDir, config: TrainMDRNNConfig, world_model: WorldModel, latents: LatentStore, info: dict[str, Any]
+    run: RunDir,
+    config: TrainMDRNNConfig,
+    world_model: WorldModel,
+    latents: LatentStore,
+    drives: list[int],
+    info: dict[str, Any],
 ) -> None:
     """Write the start states of dreams beside M, so that dreams need no dataset."""
     box = envs.action_space(info["env"])
-    bounds, seed, share = (box.low, box.high), config.fit.seed, config.first_starts
-    starts = draw_starts(latents, world_model, bounds, NUM_STARTS, seed, first_share=share)
+    starts = draw_starts(
+        latents,
+        world_model,
+        (box.low, box.high),
+        NUM_STARTS,
+        config.fit.seed,
+        first_share=config.first_starts,
+        drives=drives,
+        drives_share=config.driver_starts,
+    )
     checkpoint: Checkpoint = starts.to_checkpoint({**info, "memory": fingerprint(run.best)})
     save_checkpoint(run.path / "starts.safetensors", checkpoint)
 

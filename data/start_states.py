@@ -1,5 +1,7 @@
 """Start states of dreams, drawn from encoded real episodes."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
@@ -26,10 +28,14 @@ def draw_starts(
     split: Split = "train",
     warmup: int = WARMUP,
     first_share: float = 0.0,
+    drives: Collection[int] = (),
+    drives_share: float = 0.0,
 ) -> StartStates:
-    """Moments of real episodes from which reality went on to pay, each as likely as any other, and some first ones.
+    """Moments of real episodes from which reality went on to pay, each as likely as any other, and some chosen ones.
 
-    A dream that begins far off the road teaches nothing: after random driving most moments are such.
+    A dream that begins far off the road teaches nothing: after random driving most moments are such. And a driver who
+    is evolved in dreams that begin as others drive, who brake before a bend that no picture shows yet, is never too
+    fast in one.
 
     Args:
         latents: the encoded dataset.
@@ -40,6 +46,8 @@ def draw_starts(
         split: from which episodes.
         warmup: steps that M watches before each.
         first_share: share of the draws that are moved to the beginning of their episode: in CARLA cars stand there.
+        drives: ids of the episodes of evolved drivers, and
+        drives_share: the share of the draws that come from them, if there are any in the split.
 
     Returns:
         The states, on the CPU.
@@ -47,7 +55,10 @@ def draw_starts(
     rng = seeding.rng(seed, "starts")
     rows = hopeful(latents, split)
     chosen = rows[rng.integers(len(rows), size=count)]
-    episode = np.searchsorted(latents.offsets, chosen, side="right") - 1
+    own = rows[np.isin(latents.ids[_episode(latents, rows)], list(drives))]
+    if len(own) and (num := round(drives_share * count)):
+        chosen[-num:] = own[rng.integers(len(own), size=num)]
+    episode = _episode(latents, chosen)
     first = latents.offsets[episode]
     phase = chosen - first
     phase[: round(first_share * count)] = 0
@@ -60,6 +71,11 @@ def draw_starts(
     low, high = (np.asarray(bound, np.float32) for bound in bounds)
     z = torch.from_numpy(latents.mu[first + phase])
     return StartStates(z, h.cpu(), c.cpu(), low, high, best_stretches(latents, split))
+
+
+def _episode(latents: LatentStore, rows: np.ndarray) -> np.ndarray:
+    """Which episodes the rows belong to."""
+    return np.searchsorted(latents.offsets, rows, side="right") - 1
 
 
 def hopeful(latents: LatentStore, split: Split) -> np.ndarray:

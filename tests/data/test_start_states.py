@@ -67,6 +67,21 @@ def test_a_share_of_the_dreams_may_begin_where_episodes_begin():
     assert torch.allclose(starts.h[15:], anywhere.h[15:], atol=1e-6)
 
 
+def test_a_share_of_the_dreams_may_begin_where_evolved_drivers_got_to():
+    world_model, latents = tiny_world_model(), some_latents()
+    anywhere = draw_starts(latents, world_model, (LOW, HIGH), 40, seed=0)
+
+    def drawn(drives: list[int]) -> StartStates:
+        return draw_starts(latents, world_model, (LOW, HIGH), 40, seed=0, drives=drives, drives_share=0.75)
+
+    starts = drawn([2, 3])
+    rows = [int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in starts.z]
+    assert torch.equal(starts.z[:10], anywhere.z[:10])
+    assert all(latents.offsets[3] <= row < latents.offsets[4] - 1 for row in rows[10:]), "2 is held out"
+    assert len(set(rows[10:])) > 10
+    assert torch.equal(drawn([2]).z, anywhere.z), "where there are none, anywhere"
+
+
 def test_the_best_stretch_of_each_length_is_known():
     latents = some_latents((4, 2, 5, 3))
     latents.rewards[:] = [1, 5, -1, 4, 0, 9, 0, 0, 50, 50, 50, 50, 50, 0, 2, 2, 2, 0]

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import envs
 import trainmdrnn
 from data.dreams import make_frames
+from data.latents import load_latents
 from data.shards import DatasetHeader, ShardWriter
 from data.trained import load_starts, load_world_model, run_files
 from models.nvae import NVAE, NVAEConfig
@@ -25,7 +27,7 @@ def counting_env(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(envs._TABLE, "Counting", ("tests.envs.counting", "make_vec", {}))
 
 
-def write_dataset(root: Path, episodes: int = 10) -> Path:
+def write_dataset(root: Path, episodes: int = 10, policies: Sequence[str] = ("brown",)) -> Path:
     header = DatasetHeader(SPEC, (SIZE, SIZE, 3), 3, 0, 100)
     writer, rng = ShardWriter(header), np.random.default_rng(0)
     for i in range(episodes):
@@ -34,7 +36,7 @@ def write_dataset(root: Path, episodes: int = 10) -> Path:
             writer.add(i, frame)
         actions = rng.uniform(0, 1, (steps, 3)).astype(np.float32)
         rewards = rng.normal(size=steps).astype(np.float32)
-        writer.close_episode(i, actions, rewards, i % 2 == 0, i % 2 == 1, i, "brown")
+        writer.close_episode(i, actions, rewards, i % 2 == 0, i % 2 == 1, i, policies[i % len(policies)])
     (root / "shards").mkdir(parents=True)
     writer.save(root / "shards" / "episodes-000000-000009.h5")
     return root
@@ -81,6 +83,21 @@ def test_it_trains_and_leaves_all_that_later_stages_need(logs: Path, dataset: Pa
     wanted = {"nll", "reward_r2", "reward_r2_10", "termination_recall", "terminations"}
     assert wanted <= {name.removeprefix("validation/") for name in rows[-1]}
     assert wanted <= set(json.loads((run.path / "quality.json").read_text()))
+
+
+def test_dreams_may_begin_in_the_newest_rollouts_of_evolved_drivers(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = write_dataset(tmp_path / "own", 10, policies=("brown", "dreamer", "lane", "controller"))
+    monkeypatch.setattr(trainmdrnn, "NEWEST", 3)
+    newest = trainmdrnn.newest_drives(trainmdrnn.open_dataset(own, None))
+    assert newest == [5, 7, 9]
+    monkeypatch.setattr(trainmdrnn, "NEWEST", 4)
+    train(logs, own, "--driver-starts", "1")
+    latents = load_latents(RunDir(logs, "mdrnn").path / "latents.h5")
+    rows = [int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in load_starts(run_files(logs)).z]
+    episodes = latents.ids[np.searchsorted(latents.offsets, rows, side="right") - 1]
+    assert set(episodes.tolist()) <= {3, 5, 7, 9}
 
 
 def test_dreams_can_be_made_from_the_run_directory_alone(logs: Path, dataset: Path):
