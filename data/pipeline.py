@@ -42,6 +42,8 @@ class PipelineConfig:
     """rollouts besides of where the evolution in the dream has got to, which may have learnt to exploit M"""
     failures_noise: float = 0.1
     """noise on its actions: with more of it, M would see the noise's failures instead of the driver's own"""
+    lapses: float = 0.0
+    """chance at each decision that the lane follower looks away, as in generation_script.py"""
     seq_len: int = 334
     """longest rollout, in decisions"""
     rollout_patience: int | None = None
@@ -59,20 +61,37 @@ class PipelineConfig:
     again; in all by default"""
     mdrnn_steps: int = 1500
     """updates of M in a round"""
+    mdrnn_hidden: int | None = None
+    """numbers in M's memory h; as the preset of trainmdrnn.py has it by default"""
     first_starts: float = 0.0
     """share of dreams that begin where episodes begin, rather than anywhere in them"""
+    driver_starts: float = 0.0
+    """share of dreams that begin where the newest evolved drivers got to, as in trainmdrnn.py"""
     dream_generations: int = 30
     """generations in the dream, in each round; with 0 C never dreams: the yardstick for dreams"""
     dream_validate_every: int = 5
     """generations in the dream between two validations: what a dream pays more for may be worse driving"""
     dream_sigma: float = 0.05
     """first standard deviation in the dream"""
+    dream_fine_sigma: float | None = None
+    """first standard deviation in the dreams of further rounds, around the best controller of those before; without
+    it every round begins at zeros"""
+    dream_hard_tracks: float = 0.0
+    """share of a generation's dreams that are hard for the mean controller, as in traincontroller.py"""
+    dream_temperature: float = 1.0
+    """temperature of dreams"""
     dream_pop_size: int | None = None
     """candidates in a generation of the dream; as many as in the real environment by default"""
     dream_samples: int = 16
     """dreams for each candidate"""
     horizon: int = 150
     """decisions in a dream: the longer it is, the more M errs and the more there is to exploit"""
+    dream_pace: float | None = None
+    """what a decision in a dream is paid at most: what a fast driver misses stays missed"""
+    dream_patience: int = 100
+    """a dream is given up after this many decisions in a row without a reward"""
+    lost_penalty: float = 0.0
+    """return that a dream loses which is given up"""
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
@@ -115,8 +134,9 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
-        check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps")
+        check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
         check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
+        check_positive(self, "dream_pace", "dream_patience")
         check_positive(
             self,
             "n_samples",
@@ -125,15 +145,23 @@ class PipelineConfig:
             "patience",
             "polish_sigma",
             "dream_sigma",
+            "dream_fine_sigma",
             "dream_validate_every",
             "validation_episodes",
             "episodes",
         )
         check_positive(self, "max_workers")
         check_not_negative(
-            self, "rollouts_per_round", "failures_per_round", "failures_noise", "strain_penalty"
+            self,
+            "rollouts_per_round",
+            "failures_per_round",
+            "failures_noise",
+            "strain_penalty",
+            "lost_penalty",
         )
-        check_not_negative(self, "dream_generations", "generations", "fine_generations", "seed")
+        check_not_negative(
+            self, "dream_temperature", "dream_generations", "generations", "fine_generations", "seed"
+        )
         check(
             self.dream_generations or self.rounds == 1,
             "with --dream-generations 0 there is one round, for the others collect what dreams led to: "
@@ -149,7 +177,14 @@ class PipelineConfig:
             "(--preset dream does).",
         )
         self.spec()
-        for flag, share in (("first-starts", self.first_starts), ("fine-hard-tracks", self.fine_hard_tracks)):
+        shares = {
+            "first-starts": self.first_starts,
+            "driver-starts": self.driver_starts,
+            "dream-hard-tracks": self.dream_hard_tracks,
+            "fine-hard-tracks": self.fine_hard_tracks,
+            "lapses": self.lapses,
+        }
+        for flag, share in shares.items():
             check(0 <= share <= 1, f"--{flag} must lie in [0, 1]; got {share}.")
         for flag, size in (("--pop-size", self.pop_size), ("--dream-pop-size", self.dream_pop_size or 2)):
             check(size >= 2, f"{flag} must be at least 2; got {size}: candidates are ranked.")
@@ -186,16 +221,24 @@ CARLA: dict[str, Any] = {
 }
 """What CARLA asks for: a decision lasts 0.2 s, and a lap takes the guide about 200 of them."""
 CARRACING: dict[str, Any] = {
+    "lapses": 0.025,
     "rollout_patience": 20,
     "vae_rounds": 1,
     "mdrnn_preset": "long",
+    "driver_starts": 0.7,
     "dream_pop_size": 64,
-    "horizon": 100,
+    "horizon": 40,
+    "dream_temperature": 0.7,
+    "dream_pace": 3.3,
+    "dream_patience": 12,
+    "lost_penalty": 300.0,
+    "dream_hard_tracks": 0.3,
+    "dream_fine_sigma": 0.03,
+    "dream_validate_every": 4,
     "generations": 0,
-    "dream_validate_every": 2,
     "polish_sigma": 0.04,
 }
-"""What CarRacing asks for."""
+"""What CarRacing asks for: docs/honest-dream.md has the measurements."""
 DREAM: dict[str, Any] = {
     "env": "DreamCarRacing-v2",
     "dream_of": trained.SHIPPED,
@@ -229,12 +272,15 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=2,
-        rollouts=800,
+        rounds=3,
+        rollouts=3000,
         rollouts_per_round=250,
         failures_per_round=150,
         vae_steps=4500,
-        dream_generations=16,
+        mdrnn_steps=2000,
+        mdrnn_hidden=512,
+        dream_generations=24,
+        dream_samples=80,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,
@@ -243,9 +289,10 @@ PRESETS = {
     "quick": PipelineConfig(
         logs=Path("exp_dir/quick"),
         **CARRACING,
-        rollouts=600,
+        rollouts=1000,
         failures_per_round=100,
         dream_generations=20,
+        dream_samples=40,
         last_generations=20,
         n_samples=3,
         validation_episodes=8,
@@ -303,7 +350,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         collect += ["--logs", str(config.dream_of)]
     else:
         collect += ["--action-repeat", str(config.action_repeat), *logs, *_server(config)]
-    collect += ["--patience", str(config.rollout_patience)] if config.rollout_patience else []
+    collect += _flags(patience=config.rollout_patience, lapses=config.lapses or None)
     for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
         collect += [] if value is None else [f"--{name}", str(value)]
     rollouts = config.rollouts + (number - 1) * (config.rollouts_per_round + config.failures_per_round)
@@ -316,38 +363,53 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     steps.append(("collect", [*collect, "--policy", policy, "--rollouts", str(rollouts)]))
     data = ["--dataset", dataset, *logs, *seed]
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
-    mdrnn = [
-        "trainmdrnn.py",
-        "--preset",
-        config.mdrnn_preset,
-        "--max-steps",
-        str(number * config.mdrnn_steps),
-    ]
-    mdrnn += ["--first-starts", str(config.first_starts)] if config.first_starts else []
+    mdrnn = ["trainmdrnn.py", "--preset", config.mdrnn_preset]
+    mdrnn += _flags(
+        max_steps=number * config.mdrnn_steps,
+        hidden_size=config.mdrnn_hidden,
+        first_starts=config.first_starts or None,
+        driver_starts=config.driver_starts or None,
+    )
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
-    evolve += ["--strain-penalty", str(config.strain_penalty)]
-    coarse = ["--validation-episodes", str(config.validation_episodes)]
-    dream = ["--env", "dream", "--generations", str(config.dream_generations)]
-    dream += ["--pop-size", str(config.dream_pop_size or config.pop_size)]
-    dream += ["--n-samples", str(config.dream_samples), "--horizon", str(config.horizon)]
-    dream += ["--sigma0", str(config.dream_sigma), "--validate-every", str(config.dream_validate_every)]
+    evolve += _flags(strain_penalty=config.strain_penalty)
+    coarse = _flags(validation_episodes=config.validation_episodes)
+    goes_on = number > 1 and config.dream_fine_sigma is not None
+    dream = _flags(
+        env="dream",
+        start="best" if goes_on else None,
+        generations=config.dream_generations,
+        pop_size=config.dream_pop_size or config.pop_size,
+        n_samples=config.dream_samples,
+        hard_tracks=config.dream_hard_tracks or None,
+        horizon=config.horizon,
+        temperature=config.dream_temperature,
+        pace=config.dream_pace,
+        patience=config.dream_patience,
+        lost_penalty=config.lost_penalty or None,
+        sigma0=config.dream_fine_sigma if goes_on else config.dream_sigma,
+        validate_every=config.dream_validate_every,
+    )
     generations = config.last_generations if number == config.rounds else config.generations
-    real = ["--env", "real", "--pop-size", str(config.pop_size)]
-    real += ["--start", "best" if config.dream_generations else "zero"]
-    real += ["--sigma0", str(config.polish_sigma), "--patience", str(config.patience)]
+    real = _flags(
+        env="real",
+        pop_size=config.pop_size,
+        start="best" if config.dream_generations else "zero",
+        sigma0=config.polish_sigma,
+        patience=config.patience,
+    )
     if number <= (config.vae_rounds or number):
         steps.append(("V", vae + data))
     steps.append(("M", mdrnn + data))
     if config.dream_generations:
         steps.append(("C in the dream", evolve + coarse + dream))
     if generations:
-        size = ["--generations", str(generations), "--n-samples", str(config.n_samples)]
+        size = _flags(generations=generations, n_samples=config.n_samples)
         steps.append(("C in the real environment", evolve + coarse + real + size))
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
-        size = ["--generations", str(generations), "--n-samples", str(config.fine_samples)]
-        size += ["--hard-tracks", str(config.fine_hard_tracks)] if config.fine_hard_tracks else []
-        fine = ["--validation-episodes", str(config.fine_validation_episodes)]
+        size = _flags(generations=generations, n_samples=config.fine_samples)
+        size += _flags(hard_tracks=config.fine_hard_tracks or None)
+        fine = _flags(validation_episodes=config.fine_validation_episodes)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 
@@ -382,6 +444,14 @@ def _finish(config: PipelineConfig) -> list[Step]:
         vae += ["--dataset", dataset, *logs, "--seed", str(config.seed)]
         steps.append(Step("yardstick: plain VAE for the same time", vae))
     return steps
+
+
+def _flags(**values: str | float | None) -> list[str]:
+    """Flags for the values that are there."""
+    pairs = (
+        (f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value is not None
+    )
+    return [part for pair in pairs for part in pair]
 
 
 def _json(config: PipelineConfig, name: str) -> list[str]:

@@ -21,20 +21,20 @@ POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
     "V": "epochs max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
-    "C": "n-samples generations max-hours sigma0 patience training-steps validate-every validation-episodes slots "
-    "max-workers horizon",
+    "C": "n-samples generations max-hours sigma0 patience pace training-steps validate-every validation-episodes "
+    "slots max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
-    "dream-validate-every fine-validation-episodes",
+    "dream-validate-every fine-validation-episodes dream-pace dream-patience mdrnn-hidden",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
     "V": "max-steps min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
     "M": "reward-weight termination-weight dropout",
-    "C": "temperature",
+    "C": "temperature lost-penalty",
     "score": "temperature",
-    "pipeline": "rollouts-per-round dream-generations",
+    "pipeline": "rollouts-per-round dream-generations lost-penalty",
 }
 
 
@@ -75,6 +75,7 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("M", ("--termination-positive-weight", "nan"), "must be a finite number"),
         ("M", ("--dropout", "1"), "--dropout must lie in [0, 1)"),
         ("M", ("--first-starts", "1.1"), "--first-starts must lie in [0, 1]"),
+        ("M", ("--driver-starts", "-0.1"), "--driver-starts must lie in [0, 1]"),
         ("M", ("--env", "carla"), "--env carla asks for CarlaCircuit-v0"),
         ("V", ("--env", "karla"), "there is no env 'karla'"),
         ("C", ("--env", "carla"), "--env carla asks for CarlaCircuit-v0"),
@@ -85,6 +86,8 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("pipeline", ("--env", "karla"), "there is no env 'karla'"),
         ("pipeline", ("--env", "carla", "--carla", "here"), "a CARLA server's address is HOST:PORT"),
         ("pipeline", ("--first-starts", "2"), "--first-starts must lie in [0, 1]"),
+        ("collect", ("--lapses", "1.1"), "--lapses must lie in [0, 1]"),
+        ("pipeline", ("--lapses", "-0.1"), "--lapses must lie in [0, 1]"),
         ("collect", ("--noise", "inf"), "--noise must be a finite number"),
         ("collect", ("--policy", "drunk"), "invalid choice 'drunk'"),
         ("score", ("--record", "film.avi"), ".mp4 or .gif"),

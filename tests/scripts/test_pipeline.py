@@ -71,6 +71,22 @@ def test_rounds_may_be_dream_only_until_the_last():
         PipelineConfig(dream_pop_size=1)
 
 
+def test_what_makes_dreams_honest_goes_to_the_stages_if_the_run_says_so():
+    config = PipelineConfig(
+        dream_pace=3.3, dream_patience=12, lost_penalty=300, lapses=0.02, mdrnn_hidden=512
+    )
+    steps = {step.name: step.command for step in plan(config)}
+    dream, real = steps["round 1: C in the dream"], steps["round 1: C in the real environment"]
+    asked = [flag(dream, name) for name in ("--pace", "--patience", "--lost-penalty")]
+    assert [float(value) for value in asked] == [3.3, 12, 300]
+    assert flag(real, "--patience") == "40"
+    assert "--pace" not in real
+    assert flag(steps["round 2: collect"], "--lapses") == "0.02"
+    assert flag(steps["round 2: M"], "--hidden-size") == "512"
+    plain = [step.command for step in plan(PipelineConfig())]
+    assert not any({"--pace", "--lapses", "--hidden-size"} & set(command) for command in plain)
+
+
 def test_a_run_without_dreams_evolves_from_zeros_for_real_and_is_scored_under_its_own_name():
     with pytest.raises(UserError, match="--dream-generations 0 there is one round"):
         PipelineConfig(dream_generations=0)
