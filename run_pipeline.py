@@ -19,7 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.pipeline import PRESETS, SAME_TIME, PipelineConfig, Step, plan
+from data.pipeline import PRESETS, PipelineConfig
+from data.pipeline_plan import SAME_TIME, Step, plan
 from utils import cli
 from utils.errors import check
 from utils.files import check_writable, read_json, write_json
