@@ -20,6 +20,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from data.pipeline import PRESETS
+from data.pipeline_plan import dream_flags
 from utils import cli
 from utils.errors import check, check_positive
 from utils.files import write_json
@@ -74,10 +76,8 @@ TABLES = {
         Row("h of 256", mdrnn=("--hidden-size", "256")),
     ],
 }
-DREAM = (
-    "--env dream --horizon 40 --temperature 0.7 --pace 3.3 --patience 12 --lost-penalty 300 --hard-tracks 0.3"
-)
-"""How dreams are dreamt in the table of levers, but for what a row changes; --preset carracing has the same."""
+LEVERS = PRESETS["carracing"]
+"""What the table of levers changes a thing of."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,11 @@ class Ablation:
         if not (run / "mdrnn" / "quality.json").exists():
             _copy(self.vision(row), run / NEEDED[0])
             size = "tiny" if config.tiny else "long"
-            base = ("--hidden-size", "512") if config.table == "levers" and not config.tiny else ()
+            base = (
+                ("--hidden-size", str(LEVERS.mdrnn_hidden))
+                if config.table == "levers" and not config.tiny
+                else ()
+            )
             self.train("trainmdrnn.py", run, size, config.mdrnn_steps, *base, *row.mdrnn)
         return run
 
@@ -155,7 +159,7 @@ class Ablation:
         for name in NEEDED:
             _copy(world / name, run / name)
         dreams = config.table == "levers"
-        flags = [*DREAM.split(), "--sigma0", "0.05"] if dreams else ["--patience", "40"]
+        flags = dream_flags(LEVERS) if dreams else ["--patience", "40"]
         sizes = {"--pop-size": 64, "--n-samples": 40} if dreams else {"--pop-size": 32, "--n-samples": 4}
         sizes |= {"--generations": config.generations, "--validation-episodes": config.validation_episodes}
         if config.tiny:

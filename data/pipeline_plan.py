@@ -57,22 +57,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += _flags(strain_penalty=config.strain_penalty)
     coarse = _flags(validation_episodes=config.validation_episodes)
-    goes_on = number > 1 and config.dream_fine_sigma is not None
-    dream = _flags(
-        env="dream",
-        start="best" if goes_on else None,
-        generations=config.dream_generations,
-        pop_size=config.dream_pop_size or config.pop_size,
-        n_samples=config.dream_samples,
-        hard_tracks=config.dream_hard_tracks or None,
-        horizon=config.horizon,
-        temperature=config.dream_temperature,
-        pace=config.dream_pace,
-        patience=config.dream_patience,
-        lost_penalty=config.lost_penalty or None,
-        sigma0=config.dream_fine_sigma if goes_on else config.dream_sigma,
-        validate_every=config.dream_validate_every,
-    )
+    dream = dream_flags(config, goes_on=number > 1 and config.dream_fine_sigma is not None)
     generations = config.last_generations if number == config.rounds else config.generations
     real = _flags(
         env="real",
@@ -96,6 +81,25 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         fine = _flags(validation_episodes=config.fine_validation_episodes)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
+
+
+def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
+    """How C is evolved in the dream, at zeros or on from the best."""
+    return _flags(
+        env="dream",
+        start="best" if goes_on else None,
+        generations=config.dream_generations,
+        pop_size=config.dream_pop_size or config.pop_size,
+        n_samples=config.dream_samples,
+        hard_tracks=config.dream_hard_tracks or None,
+        horizon=config.horizon,
+        temperature=config.dream_temperature,
+        pace=config.dream_pace,
+        patience=config.dream_patience,
+        lost_penalty=config.lost_penalty or None,
+        sigma0=config.dream_fine_sigma if goes_on else config.dream_sigma,
+        validate_every=config.dream_validate_every,
+    )
 
 
 def _finish(config: PipelineConfig) -> list[Step]:

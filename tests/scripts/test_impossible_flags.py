@@ -32,7 +32,7 @@ NOT_NEGATIVE = {
     "collect": "noise param-noise",
     "V": "max-steps min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
     "M": "reward-weight termination-weight dropout",
-    "C": "temperature lost-penalty",
+    "C": "temperature strain-penalty lost-penalty",
     "score": "temperature",
     "pipeline": "rollouts-per-round dream-generations lost-penalty",
 }
@@ -56,6 +56,7 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("C", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--fine-hard-tracks", "2"), "--fine-hard-tracks must lie in [0, 1]"),
+        ("C", ("--hard-tracks", "1.5"), "--hard-tracks must lie in [0, 1]"),
         ("C", ("--sigma0", "inf"), "--sigma0 must be a finite number"),
         ("C", ("--target-return", "nan"), "--target-return must be a finite number"),
         ("C", ("--temperature", "nan"), "--temperature must be a finite number"),

@@ -212,6 +212,10 @@ def test_a_dream_that_pays_more_than_reality_ever_did_is_called_exploited(
     assert "go by the validation" in out
 
 
+def test_a_start_at_the_best_needs_one(logs: Path, capsys: pytest.CaptureFixture[str]):
+    assert "holds no controller yet" in fail(capsys, logs, *SERIAL, "--start", "best")
+
+
 def test_the_dream_has_its_own_folder_and_its_best_can_start_the_real_run(logs: Path):
     run(logs, *SERIAL, "--env", "dream", "--horizon", "20", "--validate-every", "1")
     dreamt = rows(logs, "controller-dream")
@@ -343,40 +347,6 @@ def test_a_generations_tracks_are_training_tracks_and_change():
     assert config.validation_seeds() == list(range(SPAN, SPAN + 16))
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--pop-size", "1"], "--pop-size must be at least 2"),
-        (["--n-samples", "0"], "--n-samples must be positive"),
-        (["--generations", "-3"], "--generations must be positive"),
-        (["--sigma0", "-0.1"], "--sigma0 must be positive"),
-        (["--max-workers", "0"], "--max-workers must be positive"),
-        (["--max-hours", "-1"], "--max-hours must be positive"),
-        (["--hard-tracks", "1.5"], "--hard-tracks must lie in [0, 1]"),
-        (["--seed", "-1"], "--seed must not be negative"),
-        (["--strain-penalty", "-1"], "--strain-penalty must not be negative"),
-        (["--temperature", "-1"], "temperature must not be negative"),
-        (["--preset", "huge"], "--preset huge is unknown"),
-        (["--no-such-flag"], "no-such-flag"),
-        (["--start", "best"], "holds no controller yet"),
-    ],
-)
-def test_impossible_flags_are_refused(
-    logs: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
-):
-    assert words in fail(capsys, logs, *flags)
-    assert not RunDir(logs, "controller").path.exists()
-
-
-@pytest.mark.parametrize("name", ["vision", "memory", "starts"])
-def test_what_is_missing_is_named(logs: Path, capsys: pytest.CaptureFixture[str], name: str):
-    path: Path = getattr(run_files(logs), name)
-    path.unlink()
-    said = fail(capsys, logs, *SERIAL, "--env", "dream")
-    assert str(path) in said
-    assert "run train" in said
-
-
 def test_models_that_do_not_belong_together_are_refused(
     logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -398,9 +368,3 @@ def test_a_saved_evolution_is_never_written_over_by_a_misfit(logs: Path, capsys:
     state.write_bytes(before[:1000])
     assert "--fresh" in fail(capsys, logs, *SERIAL, "--generations", "5")
     assert state.read_bytes() == before[:1000]
-
-
-def test_a_folder_that_cannot_be_written_is_named(logs: Path, capsys: pytest.CaptureFixture[str]):
-    RunDir(logs, "controller").path.write_text("a file stands here")
-    assert str(RunDir(logs, "controller").path) in fail(capsys, logs, *SERIAL)
-    assert RunDir(logs, "controller").path.read_text() == "a file stands here"
