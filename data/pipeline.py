@@ -90,6 +90,15 @@ class PipelineConfig:
     """a dream is given up after this many decisions in a row without a reward"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up"""
+    dream_fine_generations: int = 0
+    """generations more in the last round's dream, validated on --fine-validation-episodes tracks: few tracks choose
+    fast drivers that were lucky there"""
+    dream_fine_samples: int = 160
+    """dreams for each candidate in these"""
+    dream_fine_pace: float | None = None
+    """what a decision is paid at most in these; as in those before by default"""
+    dream_fine_hard_tracks: float = 0.5
+    """share of these dreams that are hard for the mean controller"""
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
@@ -101,7 +110,7 @@ class PipelineConfig:
     fine_hard_tracks: float = 0.0
     """share of them that are hard for the mean controller, as in traincontroller.py"""
     fine_validation_episodes: int = 64
-    """fixed tracks on which controllers are compared in these: they differ by less"""
+    """fixed tracks on which controllers are compared in these, and in the dream's: they differ by less"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -134,7 +143,7 @@ class PipelineConfig:
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
         check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
-        check_positive(self, "dream_pace", "dream_patience")
+        check_positive(self, "dream_pace", "dream_patience", "dream_fine_samples", "dream_fine_pace")
         check_positive(
             self,
             "n_samples",
@@ -157,9 +166,8 @@ class PipelineConfig:
             "strain_penalty",
             "lost_penalty",
         )
-        check_not_negative(
-            self, "dream_temperature", "dream_generations", "generations", "fine_generations", "seed"
-        )
+        check_not_negative(self, "dream_temperature", "dream_generations", "dream_fine_generations")
+        check_not_negative(self, "generations", "fine_generations", "seed")
         check(
             self.dream_generations or self.rounds == 1,
             "with --dream-generations 0 there is one round, for the others collect what dreams led to: "
@@ -179,6 +187,7 @@ class PipelineConfig:
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
             "dream-hard-tracks": self.dream_hard_tracks,
+            "dream-fine-hard-tracks": self.dream_fine_hard_tracks,
             "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
@@ -270,7 +279,7 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=3,
+        rounds=5,
         rollouts=3000,
         rollouts_per_round=250,
         failures_per_round=150,
@@ -279,6 +288,8 @@ PRESETS = {
         mdrnn_hidden=512,
         dream_generations=24,
         dream_samples=80,
+        dream_fine_generations=24,
+        dream_fine_pace=2.8,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,

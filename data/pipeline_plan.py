@@ -1,5 +1,6 @@
 """The commands that a run of the whole pipeline consists of."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from data import trained
@@ -57,7 +58,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += _flags(strain_penalty=config.strain_penalty)
     coarse = _flags(validation_episodes=config.validation_episodes)
-    dream = dream_flags(config, goes_on=number > 1 and config.dream_fine_sigma is not None)
+    fine = _flags(validation_episodes=config.fine_validation_episodes)
+    goes_on = number > 1 and config.dream_fine_sigma is not None
     generations = config.last_generations if number == config.rounds else config.generations
     real = _flags(
         env="real",
@@ -70,7 +72,9 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         steps.append(("V", vae + data))
     steps.append(("M", mdrnn + data))
     if config.dream_generations:
-        steps.append(("C in the dream", evolve + coarse + dream))
+        steps.append(("C in the dream", evolve + coarse + dream_flags(config, goes_on)))
+        if config.dream_fine_generations and number == config.rounds:
+            steps.append(("C in more dreams", evolve + fine + dream_flags(_fine_dreams(config), goes_on)))
     if generations:
         size = _flags(generations=generations, n_samples=config.n_samples)
         steps.append(("C in the real environment", evolve + coarse + real + size))
@@ -78,7 +82,6 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         generations += config.fine_generations
         size = _flags(generations=generations, n_samples=config.fine_samples)
         size += _flags(hard_tracks=config.fine_hard_tracks or None)
-        fine = _flags(validation_episodes=config.fine_validation_episodes)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 
@@ -99,6 +102,17 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
         lost_penalty=config.lost_penalty or None,
         sigma0=config.dream_fine_sigma if goes_on else config.dream_sigma,
         validate_every=config.dream_validate_every,
+    )
+
+
+def _fine_dreams(config: PipelineConfig) -> PipelineConfig:
+    """The same evolution's last dreams."""
+    return replace(
+        config,
+        dream_generations=config.dream_generations + config.dream_fine_generations,
+        dream_samples=config.dream_fine_samples,
+        dream_pace=config.dream_fine_pace or config.dream_pace,
+        dream_hard_tracks=config.dream_fine_hard_tracks,
     )
 
 
