@@ -90,14 +90,14 @@ class PipelineConfig:
     """a dream is given up after this many decisions in a row without a reward"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up"""
-    dream_fine_generations: int = 0
+    dream_more_generations: int = 0
     """generations more in the last round's dream, validated on --fine-validation-episodes tracks: few tracks choose
     fast drivers that were lucky there"""
-    dream_fine_samples: int = 160
+    dream_more_samples: int = 160
     """dreams for each candidate in these"""
-    dream_fine_pace: float | None = None
+    dream_more_pace: float | None = None
     """what a decision is paid at most in these; as in those before by default"""
-    dream_fine_hard_tracks: float = 0.5
+    dream_more_hard_tracks: float = 0.5
     """share of these dreams that are hard for the mean controller"""
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
@@ -143,7 +143,7 @@ class PipelineConfig:
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
         check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
-        check_positive(self, "dream_pace", "dream_patience", "dream_fine_samples", "dream_fine_pace")
+        check_positive(self, "dream_pace", "dream_patience", "dream_more_samples", "dream_more_pace")
         check_positive(
             self,
             "n_samples",
@@ -166,7 +166,7 @@ class PipelineConfig:
             "strain_penalty",
             "lost_penalty",
         )
-        check_not_negative(self, "dream_temperature", "dream_generations", "dream_fine_generations")
+        check_not_negative(self, "dream_temperature", "dream_generations", "dream_more_generations")
         check_not_negative(self, "generations", "fine_generations", "seed")
         check(
             self.dream_generations or self.rounds == 1,
@@ -187,7 +187,7 @@ class PipelineConfig:
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
             "dream-hard-tracks": self.dream_hard_tracks,
-            "dream-fine-hard-tracks": self.dream_fine_hard_tracks,
+            "dream-more-hard-tracks": self.dream_more_hard_tracks,
             "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
@@ -288,8 +288,8 @@ PRESETS = {
         mdrnn_hidden=512,
         dream_generations=24,
         dream_samples=80,
-        dream_fine_generations=24,
-        dream_fine_pace=2.8,
+        dream_more_generations=24,
+        dream_more_pace=2.8,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,

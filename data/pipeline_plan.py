@@ -73,8 +73,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     steps.append(("M", mdrnn + data))
     if config.dream_generations:
         steps.append(("C in the dream", evolve + coarse + dream_flags(config, goes_on)))
-        if config.dream_fine_generations and number == config.rounds:
-            steps.append(("C in more dreams", evolve + fine + dream_flags(_fine_dreams(config), goes_on)))
+        if config.dream_more_generations and number == config.rounds:
+            steps.append(("C in more dreams", evolve + fine + dream_flags(_more_dreams(config), goes_on)))
     if generations:
         size = _flags(generations=generations, n_samples=config.n_samples)
         steps.append(("C in the real environment", evolve + coarse + real + size))
@@ -105,14 +105,14 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
     )
 
 
-def _fine_dreams(config: PipelineConfig) -> PipelineConfig:
+def _more_dreams(config: PipelineConfig) -> PipelineConfig:
     """The same evolution's last dreams."""
     return replace(
         config,
-        dream_generations=config.dream_generations + config.dream_fine_generations,
-        dream_samples=config.dream_fine_samples,
-        dream_pace=config.dream_fine_pace or config.dream_pace,
-        dream_hard_tracks=config.dream_fine_hard_tracks,
+        dream_generations=config.dream_generations + config.dream_more_generations,
+        dream_samples=config.dream_more_samples,
+        dream_pace=config.dream_more_pace or config.dream_pace,
+        dream_hard_tracks=config.dream_more_hard_tracks,
     )
 
 

@@ -27,7 +27,7 @@ POSITIVE = {
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
     "dream-validate-every fine-validation-episodes dream-pace dream-patience mdrnn-hidden "
-    "dream-fine-samples dream-fine-pace",
+    "dream-more-samples dream-more-pace",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
@@ -35,7 +35,7 @@ NOT_NEGATIVE = {
     "M": "reward-weight termination-weight dropout",
     "C": "temperature strain-penalty lost-penalty",
     "score": "temperature",
-    "pipeline": "rollouts-per-round dream-generations dream-fine-generations lost-penalty",
+    "pipeline": "rollouts-per-round dream-generations dream-more-generations lost-penalty",
 }
 
 

@@ -116,7 +116,7 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
 
 def test_the_last_rounds_dream_may_go_on_slower_with_more_dreams_and_validation_tracks():
     config = PipelineConfig(
-        rounds=2, dream_generations=20, dream_fine_generations=10, dream_pace=3.3, dream_fine_pace=2.8
+        rounds=2, dream_generations=20, dream_more_generations=10, dream_pace=3.3, dream_more_pace=2.8
     )
     steps = {step.name: step.command for step in plan(config)}
     few, more = steps["round 2: C in the dream"], steps["round 2: C in more dreams"]
@@ -126,7 +126,7 @@ def test_the_last_rounds_dream_may_go_on_slower_with_more_dreams_and_validation_
     kept = ["--sigma0", "--pop-size", "--seed", "--horizon", "--patience", "--validate-every"]
     assert [flag(few, name) for name in kept] == [flag(more, name) for name in kept], "so that it goes on"
     assert "round 1: C in more dreams" not in steps
-    same = plan(replace(config, dream_fine_pace=None))
+    same = plan(replace(config, dream_more_pace=None))
     assert flag(next(x.command for x in same if "more dreams" in x.name), "--pace") == "3.3"
     awake = plan(replace(config, rounds=1, dream_generations=0))
     assert not any("dream" in step.name for step in awake)
