@@ -70,7 +70,7 @@ def test_what_the_containers_are_built_of_and_see_is_there(services: dict[str, A
     assert (shell, flag) == ("bash", "-c")  # which finds the files of the pattern
     patterns = [word for word in line.split() if word.startswith("tests/")]
     files = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
-    assert {"test_env.py", "test_client_actors.py", "test_client_world.py"} <= files
+    assert {"test_env.py", "test_refusals.py", "test_client_actors.py", "test_client_world.py"} <= files
     assert all(list(ROOT.glob(pattern)) for pattern in patterns)
     assert all(pattern in (ROOT / "docs" / "carla.md").read_text() for pattern in patterns)
 
