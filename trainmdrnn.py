@@ -34,8 +34,9 @@ from utils.training import FitConfig, finished_steps, fit
 TEMPERATURES = (0.0, 0.5, 1.0, 1.3)
 WARMUP, STRIDE, NUM_PICTURES = 40, 5, 12
 NUM_STARTS = 2048
-NEWEST = 200
-"""So many of the latest rollouts of evolved drivers are those in which dreams begin with --driver-starts."""
+DRIVERS = ("dreamer", "controller")
+NEWEST = 64
+"""So many of the latest rollouts of an evolved driver are those in which dreams begin with --driver-starts."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class TrainMDRNNConfig:
     first_starts: float = 0.0
     """share of the dreams' start states that are an episode's first moment; the others are from anywhere in it"""
     driver_starts: float = 0.0
-    """share of them that come from the newest rollouts of evolved drivers, where there are any"""
+    """share of them that come from the newest rollouts of an evolved driver, where there are any"""
     fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
     """training"""
     validation_batches: int = 32
@@ -278,9 +279,9 @@ def draw(
 
 
 def newest_drives(store: EpisodeStore) -> list[int]:
-    """The ids of the newest rollouts that a controller drove, evolved anywhere."""
-    ids = [i for i, info in store.infos.items() if info.policy in ("controller", "dreamer")]
-    return sorted(ids)[-NEWEST:]
+    """The ids of the newest rollouts of the latest controller in the dream, or if there are none, of the best one."""
+    ids = {policy: [i for i, info in store.infos.items() if info.policy == policy] for policy in DRIVERS}
+    return next((sorted(found)[-NEWEST:] for found in ids.values() if found), [])
 
 
 def keep_starts(

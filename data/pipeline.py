@@ -86,19 +86,19 @@ class PipelineConfig:
     """decisions in a dream: the longer it is, the more M errs and the more there is to exploit"""
     dream_pace: float | None = None
     """what a decision in a dream is paid at most: what a fast driver misses stays missed"""
+    dream_due: float | None = None
+    """what a decision in a dream should pay: what it falls short of that counts four times"""
     dream_patience: int = 100
     """a dream is given up after this many decisions in a row without a reward"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up"""
-    dream_more_generations: int = 0
-    """generations more in the last round's dream, validated on --fine-validation-episodes tracks: few tracks choose
-    fast drivers that were lucky there"""
-    dream_more_samples: int = 160
-    """dreams for each candidate in these"""
-    dream_more_pace: float | None = None
-    """what a decision is paid at most in these; as in those before by default"""
-    dream_more_hard_tracks: float = 0.5
-    """share of these dreams that are hard for the mean controller"""
+    dream_turns: int = 0
+    """so often the last round's dream goes on, from where its driver, the newest, gets to: on M as it is, validated
+    on --fine-validation-episodes tracks, for few tracks choose fast drivers that were lucky there"""
+    turn_rollouts: int = 64
+    """rollouts of that driver, without noise, in each turn"""
+    turn_generations: int = 8
+    """generations in each turn"""
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
@@ -110,7 +110,7 @@ class PipelineConfig:
     fine_hard_tracks: float = 0.0
     """share of them that are hard for the mean controller, as in traincontroller.py"""
     fine_validation_episodes: int = 64
-    """fixed tracks on which controllers are compared in these, and in the dream's: they differ by less"""
+    """fixed tracks on which controllers are compared in these, and in the dream's turns: they differ by less"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -143,7 +143,8 @@ class PipelineConfig:
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
         check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
-        check_positive(self, "dream_pace", "dream_patience", "dream_more_samples", "dream_more_pace")
+        check_positive(self, "dream_pace", "dream_due", "dream_patience", "turn_rollouts")
+        check_positive(self, "turn_generations")
         check_positive(
             self,
             "n_samples",
@@ -166,7 +167,7 @@ class PipelineConfig:
             "strain_penalty",
             "lost_penalty",
         )
-        check_not_negative(self, "dream_temperature", "dream_generations", "dream_more_generations")
+        check_not_negative(self, "dream_temperature", "dream_generations", "dream_turns")
         check_not_negative(self, "generations", "fine_generations", "seed")
         check(
             self.dream_generations or self.rounds == 1,
@@ -187,7 +188,6 @@ class PipelineConfig:
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
             "dream-hard-tracks": self.dream_hard_tracks,
-            "dream-more-hard-tracks": self.dream_more_hard_tracks,
             "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
@@ -237,6 +237,7 @@ CARRACING: dict[str, Any] = {
     "horizon": 40,
     "dream_temperature": 0.7,
     "dream_pace": 3.3,
+    "dream_due": 1.0,
     "dream_patience": 12,
     "lost_penalty": 300.0,
     "dream_hard_tracks": 0.3,
@@ -288,8 +289,7 @@ PRESETS = {
         mdrnn_hidden=512,
         dream_generations=24,
         dream_samples=80,
-        dream_more_generations=24,
-        dream_more_pace=2.8,
+        dream_turns=6,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,

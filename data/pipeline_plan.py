@@ -49,12 +49,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     data = ["--dataset", dataset, *logs, *seed]
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
     mdrnn = ["trainmdrnn.py", "--preset", config.mdrnn_preset]
-    mdrnn += _flags(
-        max_steps=number * config.mdrnn_steps,
-        hidden_size=config.mdrnn_hidden,
-        first_starts=config.first_starts or None,
-        driver_starts=config.driver_starts or None,
-    )
+    mdrnn += _flags(max_steps=number * config.mdrnn_steps, hidden_size=config.mdrnn_hidden)
+    starts = _flags(first_starts=config.first_starts or None, driver_starts=config.driver_starts or None)
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += _flags(strain_penalty=config.strain_penalty)
     coarse = _flags(validation_episodes=config.validation_episodes)
@@ -70,11 +66,23 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     )
     if number <= (config.vae_rounds or number):
         steps.append(("V", vae + data))
-    steps.append(("M", mdrnn + data))
+    steps.append(("M", mdrnn + starts + data))
     if config.dream_generations:
         steps.append(("C in the dream", evolve + coarse + dream_flags(config, goes_on)))
-        if config.dream_more_generations and number == config.rounds:
-            steps.append(("C in more dreams", evolve + fine + dream_flags(_more_dreams(config), goes_on)))
+    has_turns = config.dream_generations and number == config.rounds
+    for turn in range(1, config.dream_turns + 1) if has_turns else ():
+        driven = rollouts + turn * config.turn_rollouts
+        own = ["--policy", "dreamer", "--noise", "0", "--rollouts", str(driven)]
+        longer = replace(
+            config,
+            dream_generations=config.dream_generations + turn * config.turn_generations,
+            dream_validate_every=config.turn_generations,
+        )
+        steps += [
+            (f"turn {turn}: collect what the dream's driver meets", collect + own),
+            (f"turn {turn}: dreams that begin there", [*mdrnn, "--driver-starts", "1.0", *data]),
+            (f"turn {turn}: C in the dream", evolve + fine + dream_flags(longer, goes_on)),
+        ]
     if generations:
         size = _flags(generations=generations, n_samples=config.n_samples)
         steps.append(("C in the real environment", evolve + coarse + real + size))
@@ -98,21 +106,11 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
         horizon=config.horizon,
         temperature=config.dream_temperature,
         pace=config.dream_pace,
+        due=config.dream_due,
         patience=config.dream_patience,
         lost_penalty=config.lost_penalty or None,
         sigma0=config.dream_fine_sigma if goes_on else config.dream_sigma,
         validate_every=config.dream_validate_every,
-    )
-
-
-def _more_dreams(config: PipelineConfig) -> PipelineConfig:
-    """The same evolution's last dreams."""
-    return replace(
-        config,
-        dream_generations=config.dream_generations + config.dream_more_generations,
-        dream_samples=config.dream_more_samples,
-        dream_pace=config.dream_more_pace or config.dream_pace,
-        dream_hard_tracks=config.dream_more_hard_tracks,
     )
 
 

@@ -75,6 +75,9 @@ class SearchConfig:
     pace: float | None = None
     """what a step of a dream is paid at most: a lap's road is of a given length, so that speed pays little for real,
     and what a fast driver misses stays missed"""
+    due: float | None = None
+    """what a step of a dream should pay: what it falls short of that counts four times, for a lap with a missed tile
+    does not end"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up: what the rest of the lap would have paid"""
     training_steps: int | None = None
@@ -93,7 +96,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
-        check_positive(self, "patience", "training_steps", "pace", "slots", "max_hours")
+        check_positive(self, "patience", "training_steps", "pace", "due", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
@@ -270,7 +273,7 @@ class ControllerSearch:
         config, place = self.config, self.config.place
         limits = Limits(config.patience, config.training_steps)
         if place == "dream":
-            limits = Limits(config.patience, None, config.pace, config.lost_penalty)
+            limits = Limits(config.patience, None, config.pace, config.due, config.lost_penalty)
         return play(self.backend, place, params, seeds, self.slots[place], limits, on_episodes=on_episodes)
 
     def _tracks(self) -> tuple[list[int], int]:

@@ -13,8 +13,8 @@ from utils.seeding import Split
 
 WARMUP = 64
 """Real steps that M watches before a dream, or all there are since the episode's start."""
-AHEAD = 20
-"""Steps within which reality must have paid something after a start."""
+BEHIND = 3
+"""Steps within which reality must have paid something before a start, unless the episode had only begun."""
 NUM_LENGTHS = 40
 """Lengths for which the best stretch is looked up; in between it is interpolated."""
 
@@ -31,11 +31,11 @@ def draw_starts(
     drives: Collection[int] = (),
     drives_share: float = 0.0,
 ) -> StartStates:
-    """Moments of real episodes from which reality went on to pay, each as likely as any other, and some chosen ones.
+    """Moments of real episodes that paid, each as likely as any other, and some chosen ones.
 
-    A dream that begins far off the road teaches nothing: after random driving most moments are such. And a driver who
-    is evolved in dreams that begin as others drive, who brake before a bend that no picture shows yet, is never too
-    fast in one.
+    A dream that begins off the road teaches nothing: after random driving most moments are such. And a driver who is
+    evolved in dreams that begin as others drive, who brake before a bend that no picture shows yet, is never too fast
+    in one.
 
     Args:
         latents: the encoded dataset.
@@ -53,7 +53,7 @@ def draw_starts(
         The states, on the CPU.
     """
     rng = seeding.rng(seed, "starts")
-    rows = hopeful(latents, split)
+    rows = paid_rows(latents, split)
     chosen = rows[rng.integers(len(rows), size=count)]
     own = rows[np.isin(latents.ids[_episode(latents, rows)], list(drives))]
     if len(own) and (num := round(drives_share * count)):
@@ -78,14 +78,13 @@ def _episode(latents: LatentStore, rows: np.ndarray) -> np.ndarray:
     return np.searchsorted(latents.offsets, rows, side="right") - 1
 
 
-def hopeful(latents: LatentStore, split: Split) -> np.ndarray:
-    """The rows from which an episode of the split paid something within AHEAD steps; all rows if none did, (N,)."""
+def paid_rows(latents: LatentStore, split: Split) -> np.ndarray:
+    """The rows of a split's episodes up to BEHIND steps after a reward or the beginning, (N,)."""
     episodes = latents.episodes(split)
-    rows = np.concatenate([latents.offsets[e] + np.arange(int(latents.lengths[e])) for e in episodes])
-    ends = np.repeat(latents.offsets[episodes] + latents.lengths[episodes], latents.lengths[episodes])
+    phase = np.concatenate([np.arange(int(latents.lengths[e])) for e in episodes])
+    rows = np.repeat(latents.offsets[episodes], latents.lengths[episodes]) + phase
     paid = np.concatenate([[0], np.cumsum(latents.rewards > 0)])
-    is_hopeful = paid[np.minimum(rows + AHEAD, ends)] > paid[rows]
-    return rows[is_hopeful] if is_hopeful.any() else rows
+    return rows[(phase < BEHIND) | (paid[rows] > paid[rows - np.minimum(phase, BEHIND)])]
 
 
 def best_stretches(latents: LatentStore, split: Split) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from envs.dream import DreamConfig, SlotNoise, advance, begin
-from envs.rollout import NO_LIMITS, EpisodeStats, Limits
+from envs.rollout import NO_LIMITS, SHORTFALL, EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from models.world_model import WorldModel
@@ -78,6 +78,8 @@ class DreamLoop:
                 self.world_model, self.config, z, (h, c), action, normal, uniform, mask
             )
             reward = reward.clamp_max(pace)
+            if limits.due is not None:
+                reward = reward - SHORTFALL * (limits.due - reward).clamp_min(0)
             for old, value in zip((z, h, c), (new, *carry), strict=True):
                 old.copy_(value)
             returns.add_(torch.where(live, reward, 0.0))

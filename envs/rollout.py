@@ -26,11 +26,15 @@ class Limits(NamedTuple):
     """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
     pace: float | None = None
     """what a step is paid at most"""
+    due: float | None = None
+    """what a step should pay: each unit that it falls short of it costs SHORTFALL more"""
     lost_penalty: float = 0.0
     """what running out of patience costs besides: the rest of a lap that a short dream does not show"""
 
 
 NO_LIMITS = Limits()
+SHORTFALL = 3.0
+"""A tile that is missed costs a lap far more than its reward: the lap goes on until its time is over."""
 
 
 class GivingUp:
@@ -154,6 +158,8 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
         obs, reward, terminated, truncated, info = env.step(actions)
         if limits.pace is not None:
             reward = np.minimum(reward, limits.pace)
+        if limits.due is not None:
+            reward = reward - SHORTFALL * np.maximum(limits.due - reward, 0)
         returns[live] += reward[live]
         lengths[live] += 1
         tally.add(info, live)

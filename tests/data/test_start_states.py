@@ -2,20 +2,20 @@ import numpy as np
 import torch
 
 from data.latents import LatentStore
-from data.start_states import best_stretches, draw_starts, hopeful
+from data.start_states import best_stretches, draw_starts
 from envs.starts import StartStates
 from models.world_model import WorldModel
 from tests.envs.tiny import HIGH, LOW, tiny_world_model
 
 
-def some_latents(steps: tuple[int, ...] = (3, 30, 8, 20)) -> LatentStore:
+def some_latents(steps: tuple[int, ...] = (3, 30, 8, 20), paid: float = 1.0) -> LatentStore:
     offsets = np.concatenate([[0], np.cumsum(np.array(steps) + 1)])
     num, rng = int(offsets[-1]), np.random.default_rng(0)
     return LatentStore(
         mu=rng.normal(size=(num, 6)).astype(np.float32),
         log_sigma=np.zeros((num, 6), np.float32),
         actions=rng.uniform(0, 1, (num, 3)).astype(np.float32),
-        rewards=np.zeros(num, np.float32),
+        rewards=np.full(num, paid, np.float32),
         terminated=np.zeros(num, bool),
         offsets=offsets,
         ids=np.arange(len(steps)),
@@ -96,12 +96,13 @@ def test_the_best_stretch_of_each_length_is_known():
     assert np.array_equal(again.paid, starts.paid)
 
 
-def test_dreams_begin_where_reality_went_on_to_pay():
-    latents = some_latents((60, 40, 30, 50))
-    latents.rewards[[3, 40]] = 1  # of the first episode, rows 0 to 60
+def test_dreams_begin_on_the_road_that_has_just_paid_or_where_episodes_begin():
+    latents = some_latents((60, 40, 30, 50), paid=0.0)
+    latents.rewards[[3, 40, 59]] = 1  # of the first episode, rows 0 to 60, the last of which no step follows
     latents.rewards[[70, 105]] = -1
-    starts = draw_starts(latents, tiny_world_model(), (LOW, HIGH), 300, seed=0)
+    starts = draw_starts(latents, tiny_world_model(), (LOW, HIGH), 600, seed=0)
     rows = {int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in starts.z}
-    assert rows == {*range(4), *range(21, 41)}, "up to 20 steps before a reward, at most"
-    nowhere = some_latents((60, 40, 30, 50))
-    assert len(hopeful(nowhere, "train")) == 150, "where nothing ever paid, anywhere"
+    begun = {first + step for first in (0, 61, 133) for step in range(3)}
+    assert rows == begun | {4, 5, 6, 41, 42, 43}, (
+        "no more than 3 steps after a reward; the third episode is held out"
+    )

@@ -95,6 +95,13 @@ def test_a_step_is_paid_so_much_at_most_and_losing_patience_costs():
     assert not (stats.terminated | stats.truncated)[1], "who is given up is neither"
 
 
+def test_what_a_step_falls_short_of_its_due_counts_four_times():
+    """Without gas seeds 44 and 20 pay 44 and 20 a step, in 6 and 2 steps; 20 is 10 short of 30."""
+    env, _, controller = an_env(2)
+    stats = evaluate(env, controller, np.zeros(controller.num_params), [44, 20], limits=Limits(due=30.0))
+    assert stats.returns == pytest.approx([6 * 44, 2 * (30 - 4 * 10)], abs=1e-4)
+
+
 def guided(num: int) -> tuple[LatentEnv, LinearController]:
     world = tiny_world_model()
     env = LatentEnv(make_vec(num, size=64), world)

@@ -21,13 +21,13 @@ POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
     "V": "epochs max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
-    "C": "n-samples generations max-hours sigma0 patience pace training-steps validate-every validation-episodes "
+    "C": "n-samples generations max-hours sigma0 patience pace due training-steps validate-every validation-episodes "
     "slots max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
     "dream-validate-every fine-validation-episodes dream-pace dream-patience mdrnn-hidden "
-    "dream-more-samples dream-more-pace",
+    "dream-due turn-rollouts turn-generations",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
@@ -35,7 +35,7 @@ NOT_NEGATIVE = {
     "M": "reward-weight termination-weight dropout",
     "C": "temperature strain-penalty lost-penalty",
     "score": "temperature",
-    "pipeline": "rollouts-per-round dream-generations dream-more-generations lost-penalty",
+    "pipeline": "rollouts-per-round dream-generations dream-turns lost-penalty",
 }
 
 

@@ -73,18 +73,18 @@ def test_rounds_may_be_dream_only_until_the_last():
 
 def test_what_makes_dreams_honest_goes_to_the_stages_if_the_run_says_so():
     config = PipelineConfig(
-        dream_pace=3.3, dream_patience=12, lost_penalty=300, lapses=0.02, mdrnn_hidden=512
+        dream_pace=3.3, dream_due=1, dream_patience=12, lost_penalty=300, lapses=0.02, mdrnn_hidden=512
     )
     steps = {step.name: step.command for step in plan(config)}
     dream, real = steps["round 1: C in the dream"], steps["round 1: C in the real environment"]
-    asked = [flag(dream, name) for name in ("--pace", "--patience", "--lost-penalty")]
-    assert [float(value) for value in asked] == [3.3, 12, 300]
+    asked = [flag(dream, name) for name in ("--pace", "--due", "--patience", "--lost-penalty")]
+    assert [float(value) for value in asked] == [3.3, 1, 12, 300]
     assert flag(real, "--patience") == "40"
     assert "--pace" not in real
     assert flag(steps["round 2: collect"], "--lapses") == "0.02"
     assert flag(steps["round 2: M"], "--hidden-size") == "512"
     plain = [step.command for step in plan(PipelineConfig())]
-    assert not any({"--pace", "--lapses", "--hidden-size"} & set(command) for command in plain)
+    assert not any({"--pace", "--due", "--lapses", "--hidden-size"} & set(command) for command in plain)
 
 
 def test_a_run_without_dreams_evolves_from_zeros_for_real_and_is_scored_under_its_own_name():
@@ -114,20 +114,29 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C evolved for real")
 
 
-def test_the_last_rounds_dream_may_go_on_slower_with_more_dreams_and_validation_tracks():
+def test_the_last_rounds_dream_may_go_on_in_turns_from_where_its_driver_gets_to():
     config = PipelineConfig(
-        rounds=2, dream_generations=20, dream_more_generations=10, dream_pace=3.3, dream_more_pace=2.8
+        rounds=2, rollouts=50, rollouts_per_round=20, driver_starts=0.7, dream_generations=20, dream_turns=2
     )
     steps = {step.name: step.command for step in plan(config)}
-    few, more = steps["round 2: C in the dream"], steps["round 2: C in more dreams"]
-    asked = ["--generations", "--n-samples", "--pace", "--hard-tracks", "--validation-episodes"]
-    assert [flag(few, name) for name in asked if name in few] == ["20", "16", "3.3", "16"]
-    assert [flag(more, name) for name in asked] == ["30", "160", "2.8", "0.5", "64"]
-    kept = ["--sigma0", "--pop-size", "--seed", "--horizon", "--patience", "--validate-every"]
-    assert [flag(few, name) for name in kept] == [flag(more, name) for name in kept], "so that it goes on"
-    assert "round 1: C in more dreams" not in steps
-    same = plan(replace(config, dream_more_pace=None))
-    assert flag(next(x.command for x in same if "more dreams" in x.name), "--pace") == "3.3"
+    names = [name.removeprefix("round 2: ") for name in steps if name.startswith("round 2: ")]
+    turn = ["collect what the dream's driver meets", "dreams that begin there", "C in the dream"]
+    turns = [f"turn {number}: {name}" for number in (1, 2) for name in turn]
+    assert names == ["collect", "V", "M", "C in the dream", *turns, "C in the real environment"]
+    assert not any("turn" in name for name in steps if name.startswith("round 1"))
+    drives = [steps[f"round 2: {name}"] for name in turns[::3]]
+    asked = ["--policy", "--noise", "--rollouts"]
+    assert [[flag(drive, name) for name in asked] for drive in drives] == [
+        ["dreamer", "0", "134"],
+        ["dreamer", "0", "198"],
+    ]
+    before, memory = steps["round 2: M"], steps["round 2: turn 1: dreams that begin there"]
+    assert set(before) ^ set(memory) == {"0.7", "1.0"}, "M stays as it is: only where dreams begin is new"
+    few, more = steps["round 2: C in the dream"], steps["round 2: turn 2: C in the dream"]
+    asked = ["--generations", "--validate-every", "--validation-episodes"]
+    assert [flag(few, name) for name in asked] == ["20", "5", "16"]
+    assert [flag(more, name) for name in asked] == ["36", "8", "64"]
+    assert set(few) ^ set(more) == {"20", "5", "36", "8", "64"}, "otherwise the same, so that it goes on"
     awake = plan(replace(config, rounds=1, dream_generations=0))
     assert not any("dream" in step.name for step in awake)
 

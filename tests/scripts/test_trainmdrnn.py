@@ -88,16 +88,20 @@ def test_it_trains_and_leaves_all_that_later_stages_need(logs: Path, dataset: Pa
 def test_dreams_may_begin_in_the_newest_rollouts_of_evolved_drivers(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    own = write_dataset(tmp_path / "own", 10, policies=("brown", "dreamer", "lane", "controller"))
-    monkeypatch.setattr(trainmdrnn, "NEWEST", 3)
-    newest = trainmdrnn.newest_drives(trainmdrnn.open_dataset(own, None))
-    assert newest == [5, 7, 9]
-    monkeypatch.setattr(trainmdrnn, "NEWEST", 4)
+    def newest(*policies: str) -> list[int]:
+        made = write_dataset(tmp_path / "-".join(policies), 10, policies=policies)
+        return trainmdrnn.newest_drives(trainmdrnn.open_dataset(made, None))
+
+    monkeypatch.setattr(trainmdrnn, "NEWEST", 2)
+    assert newest("brown", "dreamer", "lane", "controller") == [5, 9]
+    assert newest("brown", "controller") == [7, 9], "where none was evolved in a dream"
+    assert newest("brown", "lane") == []
+    own = tmp_path / "brown-dreamer-lane-controller"
     train(logs, own, "--driver-starts", "1")
     latents = load_latents(RunDir(logs, "mdrnn").path / "latents.h5")
     rows = [int(np.flatnonzero((latents.mu == z.numpy()).all(1))[0]) for z in load_starts(run_files(logs)).z]
     episodes = latents.ids[np.searchsorted(latents.offsets, rows, side="right") - 1]
-    assert set(episodes.tolist()) <= {3, 5, 7, 9}
+    assert set(episodes.tolist()) <= {5, 9}
 
 
 def test_dreams_can_be_made_from_the_run_directory_alone(logs: Path, dataset: Path):
