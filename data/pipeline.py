@@ -280,7 +280,7 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
-        rounds=5,
+        rounds=4,
         rollouts=3000,
         rollouts_per_round=250,
         failures_per_round=150,
@@ -289,7 +289,7 @@ PRESETS = {
         mdrnn_hidden=512,
         dream_generations=24,
         dream_samples=80,
-        dream_turns=6,
+        dream_turns=8,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,
