@@ -6,6 +6,7 @@ environment: the best of those is what is kept, and what --target-return is test
 generation: the same command goes on.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,22 +128,33 @@ def first_means(config: ControllerConfig, controller: LinearController) -> list[
     if config.start == "zero":
         return [np.zeros(controller.num_params)]
     stages = [STAGES["dream"]] if config.place == "dream" else STAGES.values()
-    paths = [RunDir(config.logs, stage).best for stage in stages]
-    paths = [path for path in paths if path.exists()]
+    paths = [path for stage in stages for path in kept(config.logs, stage)]
     check(paths, f"--start best: {config.logs} holds no controller yet; pass --start zero.")
     return [
         trained.load_controller(path, {controller.feature_size}).params.astype(np.float64) for path in paths
     ]
 
 
+def asides(logs: Path, stage: str) -> list[Path]:
+    """Folders of evolutions of a stage that were set aside, in order."""
+    numbers = itertools.takewhile(lambda n: (logs / f"{stage}-old{n}").exists(), itertools.count(1))
+    return [logs / f"{stage}-old{n}" for n in numbers]
+
+
+def kept(logs: Path, stage: str) -> list[Path]:
+    """The best controller of a stage, if there is one.
+
+    Where a new evolution was stopped before it had one, that of the evolution set aside for it.
+    """
+    folders = [logs / stage, *reversed(asides(logs, stage))]
+    bests = [RunDir(logs, folder.name).best for folder in folders]
+    return [best for best in bests if best.exists()][:1]
+
+
 def prepare(config: ControllerConfig, run: RunDir, goes_on: bool) -> None:
     """Make the folder; an evolution on another V or M is set aside, never written over."""
     if run.state.exists() and not goes_on and not config.fresh:
-        aside = next(
-            path
-            for number in range(1, 10_000)
-            if not (path := run.path.with_name(f"{run.stage}-old{number}")).exists()
-        )
+        aside = run.path.with_name(f"{run.stage}-old{len(asides(config.logs, run.stage)) + 1}")
         run.path.rename(aside)
         print(f"V or M has changed since {run.path} was evolved: it is now {aside}, and C starts over.")
     run.prepare(config.fresh)

@@ -64,7 +64,8 @@ class TrainMDRNNConfig:
     seq_len: int = 32
     """steps of a training window"""
     first_starts: float = 0.0
-    """share of the dreams' start states that are an episode's first moment; the others are from anywhere in it"""
+    """share of the dreams' start states that are an episode's first moment; the others are from wherever something
+    had just been paid"""
     driver_starts: float = 0.0
     """share of them that come from the newest rollouts of an evolved driver, where there are any"""
     fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
@@ -154,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         validate=lambda m: evaluate(m, (held_out.ordered_batch(i) for i in spread)),
         make_checkpoint=lambda m: m.to_checkpoint(info),
         on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
-        key=vision_mark + store.fingerprint(),
+        key=f"{vision_mark}{store.fingerprint()} {judged_by(config)}",
         settings=cli.to_json(replace(config, dataset=store.rootdir)),
     )
     memory = load_built(run.best, build, "mdnrnn")
@@ -167,6 +168,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh to "
             "start over."
         )
+
+
+def judged_by(config: TrainMDRNNConfig) -> tuple[float, ...]:
+    """What the validation loss depends on besides V and the data: losses under others cannot be compared."""
+    weights = config.reward_weight, config.termination_weight, config.termination_positive_weight
+    return *weights, config.seq_len, config.validation_batches
 
 
 def load_vision(run: RunDir, store: EpisodeStore) -> tuple[VisionModel, str]:

@@ -4,7 +4,7 @@ python -m benchmarks.ablation --table parts     what V, M and h are worth; C is 
 python -m benchmarks.ablation --table levers    what makes dreams honest; C is evolved in the dream alone
 
 Everything is made by the root scripts, --jobs of them at a time; run again, it goes on where it stopped. Needs a
-dataset of data/generation_script.py. Writes LOGS/TABLE.json and prints a Markdown table.
+dataset of data/generation_script.py. Works in LOGS/TABLE, writes LOGS/TABLE.json and prints a Markdown table.
 """
 
 import json
@@ -24,7 +24,7 @@ from data.pipeline import PRESETS
 from data.pipeline_plan import dream_flags
 from utils import cli
 from utils.errors import check, check_positive
-from utils.files import write_json
+from utils.files import read_json, write_json
 from utils.logger import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +69,7 @@ TABLES = {
         Row("temperature 1", controller=("--temperature", "1")),
         Row("16 dreams of 100 decisions", controller=("--horizon", "100", "--n-samples", "16")),
         Row("a step pays what it pays", controller=("--pace", "1000")),
+        Row("no step is due anything", controller=("--due", "None")),
         Row("a lost road has no price", controller=("--lost-penalty", "0")),
         Row("no dreams that are hard", controller=("--hard-tracks", "0")),
         Row("no strain penalty", controller=("--strain-penalty", "0")),
@@ -120,13 +121,30 @@ class Ablation:
 
     def __init__(self, config: AblationConfig) -> None:
         self.config = config
+        self.folder = config.logs / config.table
+
+    def check_same(self) -> None:
+        """Refuse to mix runs of other settings into a table that was begun.
+
+        Raises:
+            UserError: it was.
+        """
+        free = {"logs", "seeds", "jobs"}
+        settings = {name: value for name, value in cli.to_json(self.config).items() if name not in free}
+        path = self.folder / "settings.json"
+        check(
+            not path.exists() or read_json(path) == settings,
+            f"{self.folder} was begun with other settings (see {path}); use those again, or another --logs.",
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
 
     def vision(self, row: Row) -> Path:
         """Train the V of a row, unless one was given; its weights."""
         config = self.config
         if config.vision and not row.vae:
             return config.vision
-        run = config.logs / row.vision_name
+        run = self.folder / row.vision_name
         if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
             size = "tiny" if config.tiny else "quick"
             self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
@@ -135,7 +153,7 @@ class Ablation:
     def world(self, row: Row) -> Path:
         """Train the M of a row on its V; the folder where both are."""
         config = self.config
-        run = config.logs / row.world_name
+        run = self.folder / row.world_name
         if not (run / "mdrnn" / "quality.json").exists():
             _copy(self.vision(row), run / NEEDED[0])
             size = "tiny" if config.tiny else "long"
@@ -155,7 +173,7 @@ class Ablation:
     def evolve(self, row: Row, seed: int) -> dict:
         """Evolve C with one seed, score it on held-out tracks."""
         config = self.config
-        world, run = self.world(row), config.logs / f"{_slug(config.table, (row.name,))}-{seed}"
+        world, run = self.world(row), self.folder / f"{_slug('c', (row.name,))}-{seed}"
         for name in NEEDED:
             _copy(world / name, run / name)
         dreams = config.table == "levers"
@@ -199,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not done yet, and print the table."""
     config = cli.parse(AblationConfig, argv, prog="python -m benchmarks.ablation", description=__doc__)
     ablation, rows = Ablation(config), TABLES[config.table]
+    ablation.check_same()
     with ThreadPoolExecutor(config.jobs) as pool:
         # each V and each M once: no two commands train the same one
         list(pool.map(ablation.vision, {row.vision_name: row for row in rows}.values()))

@@ -33,7 +33,7 @@ class Episode:
     seed: int
     """The seed the env was reset with."""
     policy: str
-    """The behaviour that acted: "brown", "white" or "controller"."""
+    """The behaviour that acted: "brown", "white", "lane", "controller" or "dreamer"."""
     id: int
     """Its number in the dataset."""
 

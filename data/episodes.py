@@ -3,7 +3,7 @@
     datasets/carracing/
       index.json                      what is there; rebuilt from the shards when missing or behind
       shards/episodes-000000-000009.h5
-      cache/                          what later stages derive (frames, latents); may be deleted
+      cache/                          frames as trainvae.py reads them; may be deleted
 
 The split is by episode: of each ten successive ids one, drawn with the dataset's seed, is for validation, one for
 testing and eight for training. An episode therefore keeps its split however the dataset grows.

@@ -62,7 +62,7 @@ class PipelineConfig:
     mdrnn_hidden: int | None = None
     """numbers in M's memory h; as the preset of trainmdrnn.py has it by default"""
     first_starts: float = 0.0
-    """share of dreams that begin where episodes begin, rather than anywhere in them"""
+    """share of dreams that begin where episodes begin, rather than wherever something had just been paid"""
     driver_starts: float = 0.0
     """share of dreams that begin where the newest evolved drivers got to, as in trainmdrnn.py"""
     dream_generations: int = 30

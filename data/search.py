@@ -70,8 +70,8 @@ class SearchConfig:
     """return that a candidate loses for each unit of its strain, the mean square of what goes into its tanhs:
     where these are saturated, larger weights cost nothing, and the step size only grows"""
     patience: int = 100
-    """training episodes, real or dreamt, are given up after this many steps in a row without a reward; validation
-    never is"""
+    """training episodes, real or dreamt, are given up after this many steps in a row without a reward, or with --due
+    with less than three quarters of that; validation never is"""
     pace: float | None = None
     """what a step of a dream is paid at most: a lap's road is of a given length, so that speed pays little for real,
     and what a fast driver misses stays missed"""

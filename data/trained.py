@@ -147,12 +147,17 @@ def load_starts(files: TrainedFiles) -> StartStates:
     """Where dreams begin.
 
     Raises:
-        UserError: the file is missing, damaged or foreign.
+        UserError: the file is missing, damaged or foreign, or holds the memories of another M.
     """
     check(
         files.starts.is_file(), f"there are no start states of dreams at {files.starts}; run trainmdrnn.py."
     )
-    return load_built(files.starts, StartStates.from_checkpoint, "starts")
+    starts = load_built(files.starts, StartStates.from_checkpoint, "starts")
+    check(
+        load_checkpoint(files.starts).info.get("memory") == fingerprint(files.memory),
+        f"M has changed since {files.starts} was made; run trainmdrnn.py again, to its end.",
+    )
+    return starts
 
 
 def load_controller(path: Path, sizes: Collection[int]) -> TrainedController:

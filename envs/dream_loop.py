@@ -87,7 +87,7 @@ class DreamLoop:
             unpaid.add_(1).mul_(reward <= 0)
             ended.logical_or_(live & terminated)
             live.logical_and_(~terminated)
-            lost = live & (unpaid >= patience)
+            lost = live & (unpaid >= patience) & (now + 1 < self.config.horizon)
             live.logical_and_(~lost)
             returns.sub_(limits.lost_penalty * lost)
             now.add_(1)

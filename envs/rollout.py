@@ -21,7 +21,8 @@ class Limits(NamedTuple):
     """When an episode is given up, and what it is paid."""
 
     patience: int | None = None
-    """after so many steps in a row without a positive reward: most early candidates leave the road for good"""
+    """after so many steps in a row without a positive reward, what `due` takes off included: most early candidates
+    leave the road for good"""
     steps: int | None = None
     """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
     pace: float | None = None

@@ -134,7 +134,10 @@ class MDNRNN(nn.Module):
 
     @torch.no_grad()
     def set_statistics(self, z_mean: Tensor, z_std: Tensor, reward_scale: float) -> None:
-        """Take over the training set's statistics: mean and deviation of z (z,), deviation of the reward."""
+        """Take over the training set's statistics: mean and deviation of z (z,), deviation of the reward.
+
+        A training that goes on keeps those that it began with, as its weights were learnt for them.
+        """
         self.z_mean.copy_(z_mean)
         self.z_std.copy_(z_std.clamp_min(1e-3))
         self.reward_scale.fill_(max(reward_scale, 1e-3))

@@ -35,7 +35,6 @@ JUDGED = {
     "mse_road": ("the road's", -1),
     "mse_car": ("the car's", -1),
     "elbo": ("ELBO", 1),
-    "frames_per_s": ("encoder frames/s", 1),
 }
 """What is compared, and which sign is better."""
 

@@ -185,7 +185,10 @@ def fit(
             rate = learning_rate(
                 state.step - state.begun[0], state.fraction(total_steps, config, state.begun), config
             )
-            metrics = _update(model, average, optimizer, batch, state, done, rate, config, run)
+            progress_of_loss = (
+                1.0 if state.begun[0] else done
+            )  # what a finished training went on from is warm
+            metrics = _update(model, average, optimizer, batch, state, progress_of_loss, rate, config, run)
             for name, value in metrics.items():
                 sums[name] += value.detach()
             progress.update()

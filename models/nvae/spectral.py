@@ -16,9 +16,8 @@ class SpectralRegulariser(nn.Module):
     The singular vectors are buffers: they are saved with the model, so that a resumed run is the same run.
     """
 
-    def __init__(self, weights: Sequence[Tensor], iterations: int = 1) -> None:
+    def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
-        self.iterations = iterations
         generator = torch.Generator().manual_seed(0)
         for i, weight in enumerate(weights):
             start = torch.randn(weight.shape[0], generator=generator)
@@ -33,10 +32,9 @@ class SpectralRegulariser(nn.Module):
         u = self.get_buffer(f"u_{i}")
         with torch.no_grad():
             left, right = u, F.normalize(matrix.T @ u, dim=0)
-            for _ in range(self.iterations if self.training else 0):
+            if self.training:
                 left = F.normalize(matrix @ right, dim=0)
                 right = F.normalize(matrix.T @ left, dim=0)
-            if self.training:
                 u.copy_(left)
             left = left.clone()
         return left @ (matrix @ right)

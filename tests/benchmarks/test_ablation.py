@@ -32,11 +32,13 @@ def test_rows_of_a_table_are_trained_evolved_and_scored(
     assert len(run["returns"]) == 2
     assert np.isfinite(run["returns"]).all()
     assert f"| z alone | {np.mean(run['returns']):.0f} |" in first
-    best = logs / "levers-z-alone-0" / "controller-dream" / "checkpoints" / "best.safetensors"
+    best = logs / "levers" / "c-z-alone-0" / "controller-dream" / "checkpoints" / "best.safetensors"
     assert load_checkpoint(best).config["feature_size"] == 32, "the row's flag was heeded"
     shutil.rmtree(dataset)
     ablation.main(argv)
     assert capsys.readouterr().out == first, "nothing is done twice"
+    with pytest.raises(UserError, match="begun with other settings"):
+        ablation.main([*argv, "--generations", "2"])
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -57,11 +59,11 @@ def test_a_v_whose_training_was_killed_is_trained_on(tmp_path: Path, monkeypatch
     asked = Ablation(AblationConfig(logs=tmp_path))
     calls: list[str] = []
     monkeypatch.setattr(asked, "run", lambda script, *_: calls.append(script))
-    weights = tmp_path / "v" / "vae" / "checkpoints" / "best.safetensors"
+    weights = tmp_path / "parts" / "v" / "vae" / "checkpoints" / "best.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()  # the best so far
     assert asked.vision(Row("any")) == weights
-    (tmp_path / "v" / "vae" / "quality.json").touch()
+    (tmp_path / "parts" / "v" / "vae" / "quality.json").touch()
     assert asked.vision(Row("any")) == weights
     assert calls == ["trainvae.py"]
 

@@ -60,6 +60,7 @@ def test_a_graph_repeats_what_the_step_does():
         Limits(pace=0.05),
         Limits(pace=0.2, due=0.05, patience=3),
         Limits(patience=3, pace=0.05, lost_penalty=5.0),
+        Limits(patience=20, pace=-1.0, lost_penalty=5.0),
         Limits(steps=7),
     ],
 )

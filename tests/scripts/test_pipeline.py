@@ -40,11 +40,14 @@ def test_later_rounds_add_to_earlier_ones():
     assert "--display" in steps["round 1: C in the dream"]
     inside = steps["score: C evolved in the dream, there"]
     assert (flag(inside, "--env"), flag(inside, "--stage")) == ("dream", "controller-dream")
-    assert SAME_TIME in steps["yardstick: plain VAE for the same time"]
+    assert SAME_TIME in steps["round 3: plain VAE, as long as V"]
 
 
 def test_v_may_stay_as_it_is_after_some_rounds():
     names = [step.name for step in plan(PipelineConfig(rounds=3, vae_rounds=2))]
+    assert [name for name in names if "plain VAE" in name] == ["round 2: plain VAE, as long as V"], (
+        "on its data"
+    )
     assert [name for name in names if name.endswith(": V")] == ["round 1: V", "round 2: V"]
     assert "round 3: M" in names
 
@@ -122,7 +125,7 @@ def test_the_last_rounds_dream_may_go_on_in_turns_from_where_its_driver_gets_to(
     names = [name.removeprefix("round 2: ") for name in steps if name.startswith("round 2: ")]
     turn = ["collect what the dream's driver meets", "dreams that begin there", "C in the dream"]
     turns = [f"turn {number}: {name}" for number in (1, 2) for name in turn]
-    assert names == ["collect", "V", "M", "C in the dream", *turns, "C in the real environment"]
+    assert names[3:] == ["M", "C in the dream", *turns, "C in the real environment"]
     assert not any("turn" in name for name in steps if name.startswith("round 1"))
     drives = [steps[f"round 2: {name}"] for name in turns[::3]]
     asked = ["--policy", "--noise", "--rollouts"]
@@ -211,12 +214,24 @@ def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):
     ]
     assert left[0] == "round 2: C in the real environment"
     assert left[1] == "round 3: collect"
-    assert left[-1].startswith("yardstick")
+    assert "round 3: plain VAE, as long as V" in left
+    assert left[-1].startswith("score")
 
     longer = replace(config, last_generations=config.last_generations + 1)
     left = [step.name for step in plan(longer) if step.name not in open_record(longer)["done"]]
     assert left[0] == "round 2: C in the real environment"
     assert left[1].startswith("score")
+
+
+def test_no_round_follows_the_dreams_turns(tmp_path):
+    """Rounds count what was collected in those before, not in the turns."""
+    config = PipelineConfig(logs=tmp_path / "run", dream_turns=2)
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
+    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="pass --rounds 2, or another --logs"):
+        open_record(replace(config, rounds=3))
+    assert open_record(replace(config, last_generations=300))["done"]
 
 
 def test_fresh_never_removes_what_is_no_run(tmp_path):

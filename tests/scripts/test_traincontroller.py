@@ -204,7 +204,7 @@ def test_a_dream_that_pays_more_than_reality_ever_did_is_called_exploited(
 ):
     files = run_files(logs)
     starts = replace(load_starts(files), paid=np.array([[1.0, 30.0], [-1e4, -1e6]]))
-    save_checkpoint(files.starts, starts.to_checkpoint({}))
+    save_checkpoint(files.starts, starts.to_checkpoint(load_checkpoint(files.starts).info))
     run(logs, *SERIAL, "--env", "dream", "--horizon", "20", *flags)
     assert rows(logs, "controller-dream")[-1]["exploited"] == 1.0
     out = capsys.readouterr().out
@@ -295,6 +295,26 @@ def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.Captu
     assert "controller-old1" in capsys.readouterr().out
     assert np.array_equal(params(logs, stage="controller-old1"), before)
     assert rows(logs) != rows(logs, "controller-old1")
+
+
+def test_an_evolution_stopped_before_its_first_validation_begins_where_it_would_have(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(logs, *SERIAL)
+    make_run(logs, seed=1)
+    whole = shutil.copytree(logs, tmp_path / "whole")
+    run(whole, *SERIAL, "--start", "best")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(traincontroller.ControllerSearch, "start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(logs, *SERIAL, "--start", "best")
+    assert not RunDir(logs, "controller").best.exists()
+    run(logs, *SERIAL, "--start", "best")
+    assert same(logs, whole)
 
 
 def test_other_validation_tracks_score_the_best_again(logs: Path):

@@ -164,6 +164,24 @@ def test_a_finished_run_says_so_and_goes_on_when_asked(
     assert load_state(RunDir(logs, "mdrnn").state)["progress"]["step"] == 8
 
 
+def test_losses_of_other_weights_are_not_compared(logs: Path, dataset: Path):
+    """A heavier reward makes every loss larger: none of the later models would be better than the first best."""
+    train(logs, dataset)
+    before = RunDir(logs, "mdrnn").best.read_bytes()
+    train(logs, dataset, "--max-steps", "8", "--reward-weight", "1000")
+    assert RunDir(logs, "mdrnn").best.read_bytes() != before
+
+
+def test_the_memories_of_another_m_are_no_start_states(logs: Path, dataset: Path):
+    train(logs, dataset)
+    old = run_files(logs).starts.read_bytes()
+    train(logs, dataset, "--max-steps", "9")
+    load_starts(run_files(logs))
+    run_files(logs).starts.write_bytes(old)
+    with pytest.raises(UserError, match=r"M has changed since .*starts.safetensors was made"):
+        load_starts(run_files(logs))
+
+
 def test_an_untrained_m_is_a_yardstick(logs: Path, dataset: Path):
     train(logs, dataset, "--max-steps", "0")
     quality = json.loads((RunDir(logs, "mdrnn").path / "quality.json").read_text())

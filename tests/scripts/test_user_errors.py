@@ -17,7 +17,7 @@ from tests.data.tiny_store import make_store
 from tests.scripts.six_commands import COMMANDS, SPEC, checkpoint, collect, score, train_c, train_m, train_v
 from tests.scripts.tiny_run import make_run
 from utils import cli
-from utils.checkpoint import FORMAT, load_checkpoint, load_state, save_checkpoint
+from utils.checkpoint import FORMAT, fingerprint, load_checkpoint, load_state, save_checkpoint
 from utils.run_dir import RunDir
 
 
@@ -164,7 +164,7 @@ def test_sizes_that_do_not_belong_together_are_refused(root: Path, refuse, tmp_p
             assert "another V" in refuse("score")
     assert "sees 20 features" in refuse("score")
     assert "sees 20 features" in refuse("collect", "--policy", "controller")
-    assert "another world model" in refuse("C", "--env", "dream", "--fresh")
+    assert "M has changed since" in refuse("C", "--env", "dream", "--fresh")
 
 
 def test_datasets_of_another_env_or_frame_size_or_too_small_are_refused(root: Path, refuse, tmp_path: Path):
@@ -197,6 +197,9 @@ def test_an_env_that_no_longer_fits_is_refused_before_anything_is_removed(root: 
     ):
         memory = load_checkpoint(checkpoint(root, "mdrnn"))
         save_checkpoint(checkpoint(root, "mdrnn"), memory._replace(info={**memory.info, "env": spec}))
+        files = run_files(root)
+        starts = load_checkpoint(files.starts)
+        save_checkpoint(files.starts, starts._replace(info={"memory": fingerprint(files.memory)}))
         assert words in refuse("C", "--fresh")
         assert words in refuse("score")
 

@@ -29,5 +29,6 @@ def make_run(root: Path, latent: int = LATENT, seed: int = 0, env_spec: dict[str
         m.head.weight.mul_(3)
     save_checkpoint(files.memory, m.to_checkpoint({"env": env_spec, "vision": fingerprint(files.vision)}))
     z, h, c = (torch.randn(20, size) for size in (latent, HIDDEN, HIDDEN))
-    save_checkpoint(files.starts, StartStates(z, h.tanh(), c, LOW, HIGH, PAID).to_checkpoint({}))
+    starts = StartStates(z, h.tanh(), c, LOW, HIGH, PAID)
+    save_checkpoint(files.starts, starts.to_checkpoint({"memory": fingerprint(files.memory)}))
     return root

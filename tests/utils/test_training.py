@@ -121,6 +121,25 @@ def test_a_resumed_run_takes_the_weight_decay_it_is_told(tmp_path):
     assert model.linear.weight.norm() < 0.5 * norm
 
 
+def test_what_grows_with_progress_is_whole_where_a_finished_run_goes_on(tmp_path):
+    class Watched(Line):
+        seen: list[float]
+
+        def loss(self, batch, progress=1.0):
+            if self.training:
+                self.seen.append(progress)
+            return super().loss(batch, progress)
+
+    def progress(total: int) -> list[float]:
+        model = Watched()
+        model.seen = []
+        train(tmp_path, total, model=model)
+        return model.seen
+
+    assert progress(20) == pytest.approx([step / 20 for step in range(20)])
+    assert progress(50) == [1.0] * 30
+
+
 def test_the_bad_batch_is_plain_data_even_if_it_has_names(tmp_path):
     class Pair(NamedTuple):
         x: torch.Tensor
