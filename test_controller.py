@@ -140,7 +140,7 @@ def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> 
     """Write the whole drive as mp4, or a small excerpt of its first part as GIF; return the number of pictures."""
     if path.suffix != ".gif":
         return write_video(path, (picture(scene, resync) for scene in scenes), fps)
-    stride = round(fps / GIF_FPS)
+    stride = max(1, round(fps / GIF_FPS))
     excerpt = itertools.islice(scenes, 0, stride * GIF_FRAMES, stride)
     return write_gif(path, (picture(scene, resync, height=192) for scene in excerpt), fps / stride)
 

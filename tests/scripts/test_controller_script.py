@@ -134,6 +134,13 @@ def test_a_gif_gets_a_small_excerpt(logs: Path, tmp_path: Path):
         assert gif.height < 300
 
 
+def test_a_gif_of_few_decisions_a_second_shows_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        test_controller, "picture", lambda scene, *_, **__: np.full((8, 8, 3), scene, np.uint8)
+    )
+    assert test_controller.write_film(tmp_path / "carla.gif", iter([1, 2, 3]), resync=9, fps=5) == 3  # type: ignore[arg-type]
+
+
 def test_the_dream_in_a_film_is_open_loop_and_synchronised_again(logs: Path):
     world = load_world_model(run_files(logs)).world_model
     controller, params, _ = load_controller(run_files(logs).controller, {LATENT + HIDDEN})
