@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not left:
         print(
             f"{config.logs} is finished; start over with --fresh (make demo ARGS=--fresh), or go on with a larger "
-            "--rounds."
+            "--last-generations."
         )
     for step in left:
         run_step(config, step, record)
@@ -79,7 +79,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         "another --logs, or --fresh to start over.",
     )
     check(
-        settings["rounds"] <= before["rounds"] or not before["dream_turns"],
+        settings["rounds"] <= before["rounds"] or not any(": turn " in name for name in record["done"]),
         f"the dream's turns have ended the rounds of {config.logs}: pass --rounds {before['rounds']}, or another "
         "--logs.",
     )

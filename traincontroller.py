@@ -135,10 +135,10 @@ def first_means(config: ControllerConfig, controller: LinearController) -> list[
     ]
 
 
-def asides(logs: Path, stage: str) -> list[Path]:
-    """Folders of evolutions of a stage that were set aside, in order."""
-    numbers = itertools.takewhile(lambda n: (logs / f"{stage}-old{n}").exists(), itertools.count(1))
-    return [logs / f"{stage}-old{n}" for n in numbers]
+def asides(logs: Path, stage: str) -> list[str]:
+    """Names of the evolutions of a stage that were set aside, in order."""
+    names = (f"{stage}-old{number}" for number in itertools.count(1))
+    return list(itertools.takewhile(lambda name: (logs / name).exists(), names))
 
 
 def kept(logs: Path, stage: str) -> list[Path]:
@@ -146,8 +146,7 @@ def kept(logs: Path, stage: str) -> list[Path]:
 
     Where a new evolution was stopped before it had one, that of the evolution set aside for it.
     """
-    folders = [logs / stage, *reversed(asides(logs, stage))]
-    bests = [RunDir(logs, folder.name).best for folder in folders]
+    bests = [RunDir(logs, name).best for name in (stage, *reversed(asides(logs, stage)))]
     return [best for best in bests if best.exists()][:1]
 
 

@@ -50,7 +50,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
     mdrnn = ["trainmdrnn.py", "--preset", config.mdrnn_preset]
     mdrnn += _flags(max_steps=number * config.mdrnn_steps, hidden_size=config.mdrnn_hidden)
-    starts = _flags(first_starts=config.first_starts or None, driver_starts=config.driver_starts or None)
+    mdrnn += _flags(first_starts=config.first_starts or None)
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += _flags(strain_penalty=config.strain_penalty)
     coarse = _flags(validation_episodes=config.validation_episodes)
@@ -73,7 +73,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         steps.append(
             ("plain VAE, as long as V", ["trainvae.py", "--preset", config.vae_preset, *plain, *data])
         )
-    steps.append(("M", mdrnn + starts + data))
+    steps.append(("M", mdrnn + _flags(driver_starts=config.driver_starts or None) + data))
     if config.dream_generations:
         steps.append(("C in the dream", evolve + coarse + dream_flags(config, goes_on)))
     has_turns = config.dream_generations and number == config.rounds
@@ -128,7 +128,8 @@ def _finish(config: PipelineConfig) -> list[Step]:
     score += [] if config.is_carla else ["--renderer", config.renderer]
     video = ["--record", str(config.logs / "drive.mp4")]
     dreamer = ["--stage", "controller-dream"]
-    inside = [*_json(config, "dreamt"), *dreamer, "--env", "dream", "--horizon", str(config.horizon)]
+    inside = [*_json(config, "dreamt"), *dreamer, "--env", "dream"]
+    inside += _flags(horizon=config.horizon, temperature=config.dream_temperature)
     steps, name = [], "real" if config.dream_generations else "real-only"
     if config.dream_generations:
         steps += [

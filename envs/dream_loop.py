@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from envs.dream import DreamConfig, SlotNoise, advance, begin
-from envs.rollout import NO_LIMITS, SHORTFALL, EpisodeStats, Limits
+from envs.rollout import NO_LIMITS, EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
 from models.world_model import WorldModel
@@ -65,7 +65,7 @@ class DreamLoop:
         ended = torch.zeros(num, dtype=torch.bool, device=device)
         returns = torch.zeros(num, dtype=torch.float64, device=device)
         lengths, unpaid = (torch.zeros(num, dtype=torch.int64, device=device) for _ in range(2))
-        patience, pace = limits.patience or math.inf, math.inf if limits.pace is None else limits.pace
+        patience = limits.patience or math.inf
         horizon = min(self.config.horizon, limits.steps or self.config.horizon)
         state = (z, h, c, now, live, ended, returns, lengths, unpaid)
 
@@ -77,9 +77,7 @@ class DreamLoop:
             new, carry, reward, terminated = advance(
                 self.world_model, self.config, z, (h, c), action, normal, uniform, mask
             )
-            reward = reward.clamp_max(pace)
-            if limits.due is not None:
-                reward = reward - SHORTFALL * (limits.due - reward).clamp_min(0)
+            reward = limits.paid(reward)
             for old, value in zip((z, h, c), (new, *carry), strict=True):
                 old.copy_(value)
             returns.add_(torch.where(live, reward, 0.0))

@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,14 @@ class Limits(NamedTuple):
     """what a step should pay: each unit that it falls short of it costs SHORTFALL more"""
     lost_penalty: float = 0.0
     """what running out of patience costs besides: the rest of a lap that a short dream does not show"""
+
+    def paid(self, reward: Any) -> Any:
+        """What steps count with these rewards, a NumPy array or a tensor (B,)."""
+        if self.pace is not None:
+            reward = reward.clip(max=self.pace)
+        if self.due is not None:
+            reward = reward - SHORTFALL * (self.due - reward).clip(min=0)
+        return reward
 
 
 NO_LIMITS = Limits()
@@ -67,7 +75,7 @@ class EpisodeStats:
     """How B episodes went.
 
     Attributes:
-        returns: undiscounted sums of rewards, less the limits' penalty where that applies, float64 (B,).
+        returns: undiscounted sums of rewards as the limits count them, less their penalty, float64 (B,).
         lengths: steps, int64 (B,).
         terminated: ended by termination, bool (B,).
         truncated: ended by truncation, bool (B,).
@@ -157,10 +165,7 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
     while len(live):
         actions[live] = act(obs, live)
         obs, reward, terminated, truncated, info = env.step(actions)
-        if limits.pace is not None:
-            reward = np.minimum(reward, limits.pace)
-        if limits.due is not None:
-            reward = reward - SHORTFALL * np.maximum(limits.due - reward, 0)
+        reward = limits.paid(reward)
         returns[live] += reward[live]
         lengths[live] += 1
         tally.add(info, live)

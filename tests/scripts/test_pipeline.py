@@ -231,6 +231,12 @@ def test_no_round_follows_the_dreams_turns(tmp_path):
     (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="pass --rounds 2, or another --logs"):
         open_record(replace(config, rounds=3))
+    record["done"] = {name: step for name, step in record["done"].items() if "turn" not in name}
+    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
+    assert open_record(replace(config, rounds=3))["done"], "there was no turn yet"
+    assert open_record(config)["done"]
+    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
+    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
     assert open_record(replace(config, last_generations=300))["done"]
 
 
