@@ -24,13 +24,14 @@ from data.pipeline_plan import SAME_TIME, Step, plan
 from utils import cli
 from utils.errors import check
 from utils.files import check_writable, read_json, write_json
-from utils.report import score_line, score_title, write_report
+from utils.parallel import available_cores
+from utils.report import TITLES, score_line, score_title, write_report
 
 HERE = Path(__file__).resolve().parent
 NOTE_EVERY_S = 10.0
 """The time that a step has taken is noted this often."""
 STOP_S = 30.0
-"""So long a command may take to stop after Ctrl-C."""
+"""So long a command may take to stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,7 +68,12 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
     if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
-        record = {"config": settings, "cores": os.cpu_count(), "done": {}, "spent": record.get("spent", {})}
+        record = {
+            "config": settings,
+            "cores": available_cores(),
+            "done": {},
+            "spent": record.get("spent", {}),
+        }
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
@@ -108,7 +114,7 @@ def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None
         if SAME_TIME in step.command
         else 0
     )
-    command = [f"{minutes:.2f}" if part == SAME_TIME else part for part in step.command]
+    command = [f"{max(minutes, 0.01):.2f}" if part == SAME_TIME else part for part in step.command]
     print(f"\n== {step.name}\n   python {shlex.join(command)}", flush=True)
     spent = record.setdefault("spent", {})
     before, began = spent.get(step.name, 0.0), time.monotonic()
@@ -119,7 +125,7 @@ def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None
         write_json(config.logs / "pipeline.json", record)
 
     code = call([sys.executable, str(HERE / command[0]), *command[1:]], note_time)
-    if code in (130, -signal.SIGINT):
+    if code in (cli.INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     check(code == 0, f"'{step.name}' failed (see above); run the same command again to go on from there.")
     seconds = spent.pop(step.name)
@@ -137,12 +143,15 @@ def call(command: list[str], note_time: Callable[[], None]) -> int:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=NOTE_EVERY_S)
             note_time()
-    except KeyboardInterrupt:  # the command has got it, too, and saves what it has
+    except BaseException as error:  # a command never outlives its pipeline; it saves what it has
+        if not isinstance(error, KeyboardInterrupt) or isinstance(error, cli.Terminated):
+            process.terminate()  # Ctrl-C it has got itself
         try:
             process.wait(timeout=STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
         raise
+    note_time()
     return process.returncode
 
 
@@ -150,7 +159,7 @@ def show_result(config: PipelineConfig) -> None:
     """Print the score and where the report is."""
     report = write_report(config.logs)
     print()
-    for name in ("dream", "real", "real-only", "awake", "pursuit"):
+    for name in TITLES:
         path = config.logs / f"test-{name}.json"
         if path.exists():
             print(f"{score_title(name)}: {score_line(read_json(path))}")

@@ -198,7 +198,10 @@ def as_drawn(spec: dict[str, Any], config: TestConfig) -> dict[str, Any]:
 def summarise(
     scores: Scores, seeds: Sequence[int], measures: Mapping[str, Measure], action_repeat: int = 1
 ) -> dict[str, Any]:
-    """Statistics of the returns of one controller; lengths are counted in steps of the simulator."""
+    """Statistics of the returns of one controller.
+
+    Lengths are counted in steps of the simulator, the last action as if it had been held to its end.
+    """
     returns, lengths, finished = scores.returns[0], scores.lengths[0] * action_repeat, scores.lap_finished[0]
     means = {name: float(scores.measures[name][0].mean()) for name in measures}
     return {

@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         validate=lambda v: evaluate(v, held_out, parts),
         make_checkpoint=lambda v: v.to_checkpoint(info),
         on_eval=lambda v, step, logger: draw(v, held_out, step, logger, run),
-        key=store.fingerprint(),
+        key=f"{store.fingerprint()} {config.validation_frames} of {config.max_frames}",
         settings=cli.to_json(replace(config, dataset=store.rootdir)),
     )
     report(run, held_out, parts, result.seconds, result.step)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from data import trained
 from data.pipeline import PipelineConfig
+from envs import specs
 from utils import cli
 
 SAME_TIME = "{minutes that V took}"
@@ -34,7 +35,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     if config.dream_of is not None:
         collect += ["--logs", str(config.dream_of)]
     else:
-        collect += ["--action-repeat", str(config.action_repeat), *logs, *_server(config)]
+        collect += _flags(action_repeat=None if specs.kind(config.env) == "other" else config.action_repeat)
+        collect += [*logs, *_server(config)]
     collect += _flags(patience=config.rollout_patience, lapses=config.lapses or None)
     for name, value in cli.to_json(config.carla_env).items() if config.is_carla else ():
         collect += [] if value is None else [f"--{name}", str(value)]

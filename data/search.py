@@ -211,6 +211,8 @@ class ControllerSearch:
             self._write(self.run.best, self.best_params, self.best_score)
         if state["validation_episodes"] != self.config.validation_episodes:
             self.best_score = float(self._validate([self.best_params]).returns[0])
+            self._write(self.run.best, self.best_params, self.best_score)
+            self._save()
 
     def start(self, means: Sequence[np.ndarray], logger: Logger) -> None:
         """Validate the possible first means, and begin at the best."""

@@ -7,6 +7,7 @@ asked for. The dream's names point into data/dreams.py, where a run directory be
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
     """
     name = canonical(name)
     if ":" in name:
-        return _from_elsewhere(*name.split(":", 1))(num_envs, **options)
+        return _from_elsewhere(name, options)(num_envs, **options)
     module, function, defaults = _TABLE[name]
     return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
 
@@ -107,11 +108,19 @@ def action_space(spec: Mapping[str, Any]) -> Box:
     return space
 
 
-def _from_elsewhere(module: str, function: str) -> Any:
+def _from_elsewhere(name: str, options: Mapping[str, Any]) -> Any:
+    module, function = name.split(":", 1)
     try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"there is no env at {module}:{function} ({error}).") from None
+        make_env = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: ".module", ""
+        raise UserError(f"there is no env at {name} ({error}).") from None
+    try:
+        inspect.signature(make_env).bind(1, **options)
+    except TypeError as error:
+        raise UserError(
+            f"{name} must take the number of envs and {', '.join(options) or 'nothing else'} ({error})."
+        ) from None
+    return make_env
 
 
 def _register() -> None:

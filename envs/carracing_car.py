@@ -11,10 +11,6 @@ import math
 import numpy as np
 import pygame
 from gymnasium.envs.box2d.car_dynamics import (
-    HULL_POLY1,
-    HULL_POLY2,
-    HULL_POLY3,
-    HULL_POLY4,
     SIZE,
     WHEEL_COLOR,
     WHEEL_R,
@@ -24,9 +20,9 @@ from gymnasium.envs.box2d.car_dynamics import (
 )
 from gymnasium.envs.box2d.car_racing import STATE_H, STATE_W, WINDOW_H, WINDOW_W
 
+from envs.carracing_physics import HULL
 from envs.carracing_texture import DARKENING, FULL_ZOOM
 
-HULL = (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)
 HULL_COLOR = (204, 0, 0)
 STRIPE = 1.2
 """Radians of a wheel's turn that are white."""

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -22,6 +23,12 @@ LogsArg = Annotated[Path, tyro.conf.arg(aliases=["--logdir"])]
 """The run directory; `--logdir` is an alias of `--logs`."""
 
 PRESET = "--preset"
+INTERRUPTED = 130
+"""Exit code of a script that was asked to stop, and did so in order."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it some time before it kills: a script ends as after Ctrl-C."""
 
 
 def parse(
@@ -102,18 +109,23 @@ def _in_one_sentence(box: str) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's `main`; turn a user's mistake into one sentence and exit code 2, Ctrl-C into 130."""
+    """Run a script's `main`; turn a user's mistake into one sentence and exit code 2, Ctrl-C or SIGTERM into 130."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except UserError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on.", 130)
+        _fail("interrupted; run the same command again to go on.", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         _fail(_explain(error), 2)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _explain(error: OSError) -> str:

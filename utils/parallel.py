@@ -77,17 +77,16 @@ def open_backend(
     name: BackendName,
     make_worker: MakeWorker[Task, Result],
     num_workers: int = 1,
-    task_timeout_s: float = TASK_TIMEOUT_S,
 ) -> "Backend[Task, Result]":
-    """The backend of that name; `num_workers` and the time limit mean nothing to the serial one."""
+    """The backend of that name; `num_workers` means nothing to the serial one."""
     if name == "serial":
         return SerialBackend(make_worker)
     if name == "process":
-        return ProcessBackend(make_worker, num_workers, task_timeout_s)
+        return ProcessBackend(make_worker, num_workers)
     if name == "ray":
         from utils.ray_backend import RayBackend  # an extra: loaded only where it is asked for
 
-        return RayBackend(make_worker, num_workers, task_timeout_s)
+        return RayBackend(make_worker, num_workers)
     raise UserError(f"unknown backend {name!r}: choose serial, process or ray")
 
 
@@ -173,17 +172,12 @@ AnyWorker = TypeVar("AnyWorker", bound=SupervisedWorker)
 class SupervisedBackend(_MapInOrder[Task, Result], Generic[Task, Result, AnyWorker]):
     """Workers elsewhere, started when the first tasks come; those that die or hang are replaced."""
 
-    def __init__(
-        self,
-        make_worker: MakeWorker[Task, Result],
-        num_workers: int,
-        task_timeout_s: float = TASK_TIMEOUT_S,
-    ) -> None:
+    def __init__(self, make_worker: MakeWorker[Task, Result], num_workers: int) -> None:
         if num_workers < 1:
             raise UserError(f"the number of workers must be at least 1, not {num_workers}")
         self._payload = pickle.dumps(make_worker, protocol=pickle.HIGHEST_PROTOCOL)
         self._num_workers = num_workers
-        self._timeout_s = task_timeout_s
+        self._timeout_s = TASK_TIMEOUT_S
         self._workers: list[AnyWorker] = []
         self._failed_starts = 0
 

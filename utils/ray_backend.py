@@ -71,12 +71,14 @@ class RayWorker:
         options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
         self._actor: Any = ray.remote(**options)(Actor).remote()
         self.answer: Any = self._actor.hello.remote()
+        self.has_place = False
         self.is_idle = False
         self.index: int | None = None
         self.busy_since = time.monotonic()
 
     def send_payload(self, payload: bytes) -> None:
         """Let it make its worker."""
+        self.has_place = True
         self.answer = self._actor.build.remote(payload)
 
     def send_task(self, index: int, task: object) -> None:
@@ -142,5 +144,8 @@ class RayBackend(SupervisedBackend[Task, Result, RayWorker]):
         self._is_ours = True
 
     def _wait(self, busy: list[RayWorker]) -> list[RayWorker]:
+        if any(worker.has_place for worker in self._workers):  # so those that have none do not hang
+            for worker in busy:
+                worker.busy_since = worker.busy_since if worker.has_place else time.monotonic()
         ready, _ = ray.wait([worker.answer for worker in busy], num_returns=1, timeout=TICK_S)
         return [worker for worker in busy if worker.answer in ready]

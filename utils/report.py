@@ -105,21 +105,26 @@ def score_line(result: dict) -> str:
     )
 
 
+TITLES = {
+    "dream": "C evolved in the dream only",
+    "dreamt": "the same, scored in the dream",
+    "real": "C evolved in the dream, then for real",
+    "real-only": "C evolved for real only",
+    "awake": "the same, in the env that was dreamt of",
+    "pursuit": "pure pursuit, which knows the road",
+}
+"""What was scored into test-NAME.json, in the order of the table."""
+
+
 def score_title(name: str) -> str:
     """What was scored into test-NAME.json."""
-    titles = {
-        "real": "C evolved in the dream, then for real",
-        "real-only": "C evolved for real only",
-        "dream": "C evolved in the dream only",
-        "dreamt": "the same, scored in the dream",
-        "awake": "the same, in the env that was dreamt of",
-        "pursuit": "pure pursuit, which knows the road",
-    }
-    return titles.get(name, name)
+    return TITLES.get(name, name)
 
 
 def _scores(page: Page, root: Path) -> None:
-    tests = {path.stem.removeprefix("test-"): read_json(path) for path in sorted(root.glob("test-*.json"))}
+    found = sorted(path.stem.removeprefix("test-") for path in root.glob("test-*.json"))
+    names = [name for name in TITLES if name in found] + [name for name in found if name not in TITLES]
+    tests = {name: read_json(root / f"test-{name}.json") for name in names}
     for name in ("real", "real-only"):
         if name in tests:
             page.text(f"Mean return {score_line(tests[name])}.", lead=True)

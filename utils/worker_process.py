@@ -102,22 +102,22 @@ def _serve(connection: Connection) -> None:
     """The child's side, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):
+    try:
         _send(connection, ("hello",))
+        worker = pickle.loads(_receive(connection))()
+        limit_loaded_libraries()
+        _send(connection, ("ready",))
         try:
-            worker = pickle.loads(connection.recv_bytes())()
-            limit_loaded_libraries()
-            _send(connection, ("ready",))
-            try:
-                while True:
-                    task = pickle.loads(connection.recv_bytes())
-                    _send(connection, ("result", worker(task)))
-            finally:
-                close_worker(worker)
-        except (EOFError, BrokenPipeError):
-            raise
-        except BaseException as error:
-            is_user_error = isinstance(error, UserError)
+            while True:
+                task = pickle.loads(_receive(connection))
+                _send(connection, ("result", worker(task)))
+        finally:
+            close_worker(worker)
+    except _HungUp:
+        pass
+    except BaseException as error:
+        is_user_error = isinstance(error, UserError)
+        with contextlib.suppress(_HungUp):
             _send(connection, ("error", is_user_error, str(error), traceback.format_exc()))
 
 
@@ -128,9 +128,24 @@ def close_worker(worker: object) -> None:
         close()
 
 
+class _HungUp(Exception):
+    """The parent has closed the pipe: an EOFError of the worker's own is something else."""
+
+
+def _receive(connection: Connection) -> bytes:
+    try:
+        return connection.recv_bytes()
+    except (EOFError, OSError):
+        raise _HungUp from None
+
+
 def _send(connection: Connection, message: tuple[Any, ...]) -> None:
     # Plain pickle: torch teaches multiprocessing's own to send tensors as file descriptors.
-    connection.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+    payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    try:
+        connection.send_bytes(payload)
+    except OSError:
+        raise _HungUp from None
 
 
 def _die_with_parent() -> None:

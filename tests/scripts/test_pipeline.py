@@ -13,6 +13,7 @@ import run_pipeline
 from data import trained
 from envs.specs import CarlaFlags
 from run_pipeline import PRESETS, SAME_TIME, PipelineConfig, Step, open_record, plan, run_step
+from utils import cli
 from utils.errors import UserError
 
 ROOT = Path(run_pipeline.__file__).parent
@@ -247,6 +248,14 @@ def test_fresh_never_removes_what_is_no_run(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_only_our_own_envs_hold_their_actions():
+    def collect(env):
+        return next(step.command for step in plan(PipelineConfig(env=env)))
+
+    assert "--action-repeat" in collect("carracing")
+    assert "--action-repeat" not in collect("tests.envs.guided:make_vec")
+
+
 def test_every_preset_is_a_plan_that_can_be_printed(tmp_path):
     for preset in PRESETS:
         command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", preset, "--dry-run"]
@@ -271,6 +280,46 @@ def test_a_step_that_is_run_again_counts_all_its_time(tmp_path, monkeypatch):
     run_step(config, step, record)
     assert record["done"]["nap"]["seconds"] >= wasted + 1000
     assert not open_record(config)["spent"]
+
+
+STAGE = """
+import pathlib, sys, time
+sys.path.insert(0, sys.argv[1])
+from utils import cli
+
+def main():
+    try:
+        pathlib.Path("begun").touch()
+        time.sleep(60)
+    finally:
+        pathlib.Path("saved").touch()
+
+cli.run(main)
+"""
+PIPELINE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import run_pipeline
+from utils import cli
+
+cli.run(lambda: run_pipeline.call([sys.executable, "stage.py", sys.argv[1]], lambda: None))
+"""
+
+
+def test_a_stage_ends_in_order_with_a_pipeline_that_is_terminated(tmp_path):
+    (tmp_path / "stage.py").write_text(STAGE)
+    pipeline = subprocess.Popen(
+        [sys.executable, "-c", PIPELINE, str(ROOT)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pipeline.terminate()
+    said = pipeline.communicate(timeout=60)[1]
+    assert pipeline.returncode == cli.INTERRUPTED
+    assert (tmp_path / "saved").exists()
+    assert said.count("run the same command again") == 2, said
 
 
 def test_the_whole_pipeline_killed_and_run_again(tmp_path):

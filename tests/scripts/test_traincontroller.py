@@ -326,6 +326,21 @@ def test_other_validation_tracks_score_the_best_again(logs: Path):
     assert best.shape == params(logs, "best").shape
 
 
+def test_a_new_score_of_the_best_outlives_a_search_that_is_killed_at_once(logs: Path, monkeypatch):
+    run(logs, *SERIAL)
+
+    def kill(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(traincontroller.ControllerSearch, "_generation", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run(logs, *SERIAL, "--validation-episodes", "3", "--generations", "3")
+    state = load_state(RunDir(logs, "controller").state)
+    info = load_controller(RunDir(logs, "controller").best, {LATENT + HIDDEN}).info
+    assert state["validation_episodes"] == info["validation_episodes"] == 3
+    assert state["best_score"] == pytest.approx(info["validation_return"])
+
+
 def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest.CaptureFixture[str]):
     run(logs, *SERIAL, "--dry-run")
     assert f"{3 * (LATENT + HIDDEN + 1)} parameters" in capsys.readouterr().out

@@ -74,6 +74,8 @@ def make_failing_worker(kind: str):
             time.sleep(60)
         if task == 1 and kind == "raise":
             raise ValueError("a bad frame")
+        if task == 1 and kind == "eof":
+            raise EOFError("a cut-off file")
         if task == 1 and kind == "unpicklable":
             return lambda: None  # type: ignore[return-value]
         return task
@@ -125,6 +127,7 @@ def test_a_killed_worker_is_replaced_and_its_task_run_again(tmp_path: Path):
 
 FAILURES = [
     ("raise", parallel.WorkerError, ["a bad frame", "test_parallel.py", "in work", "task 1 of 3"]),
+    ("eof", parallel.WorkerError, ["a cut-off file", "in work", "task 1 of 3"]),
     ("unpicklable", parallel.WorkerError, ["task 1 of 3", "pickle"]),
     ("build", parallel.WorkerError, ["no env today", "building"]),
     ("kill", parallel.WorkerError, ["task 1 of 3", "3 times"]),

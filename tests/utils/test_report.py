@@ -6,7 +6,7 @@ import pytest
 
 from utils.html import Page
 from utils.logger import Logger
-from utils.report import score_line, verdict, write_report
+from utils.report import TITLES, score_line, verdict, write_report
 from utils.run_dir import RunDir
 
 RESULT = {
@@ -65,6 +65,14 @@ def test_what_an_env_measures_stands_below_the_scores(tmp_path: Path):
     )
     page = write_report(tmp_path).read_text()
     assert "pure pursuit, which knows the road: mean speed 9 m/s; 0 crashes." in page
+
+
+def test_the_scores_stand_in_the_order_of_the_stages(tmp_path: Path):
+    for name in ("awake", "dream", "own", "real"):
+        (tmp_path / f"test-{name}.json").write_text(json.dumps(RESULT))
+    page = write_report(tmp_path).read_text()
+    places = [page.index(f"<td>{TITLES.get(name, name)}") for name in ("dream", "real", "awake", "own")]
+    assert places == sorted(places)
 
 
 def test_a_video_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
