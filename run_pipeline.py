@@ -84,11 +84,6 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
-    check(
-        settings["rounds"] <= before["rounds"] or not any(": turn " in name for name in record["done"]),
-        f"the dream's turns have ended the rounds of {config.logs}: pass --rounds {before['rounds']}, or another "
-        "--logs.",
-    )
     if any(settings[name] > before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
         for step in ("C in the real environment", "C on more tracks"):

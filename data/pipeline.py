@@ -29,7 +29,7 @@ class PipelineConfig:
     """CARLA's server, as in generation_script.py; of several each worker takes one"""
     carla_env: CarlaFlags = field(default_factory=CarlaFlags)
     rounds: int = 2
-    """collect-train-evolve cycles; a finished run with a larger number goes on, unless its dream took turns"""
+    """collect-train-evolve cycles; a finished run with a larger number goes on"""
     rollouts: int = 150
     """rollouts of the first round"""
     first_policy: Literal["brown", "white", "lane", "mixed"] = "mixed"
@@ -92,13 +92,6 @@ class PipelineConfig:
     """a dream is given up after this many decisions in a row without a reward"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up"""
-    dream_turns: int = 0
-    """so often the last round's dream goes on, from where its driver, the newest, gets to: on M as it is, validated
-    on --fine-validation-episodes tracks, for few tracks choose fast drivers that were lucky there"""
-    turn_rollouts: int = 64
-    """rollouts of that driver, without noise, in each turn"""
-    turn_generations: int = 8
-    """generations in each turn"""
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
@@ -110,7 +103,7 @@ class PipelineConfig:
     fine_hard_tracks: float = 0.0
     """share of them that are hard for the mean controller, as in traincontroller.py"""
     fine_validation_episodes: int = 64
-    """fixed tracks on which controllers are compared in these, and in the dream's turns: they differ by less"""
+    """fixed tracks on which controllers are compared in these: they differ by less"""
     pop_size: int = 32
     """candidates in a generation"""
     n_samples: int = 4
@@ -143,8 +136,7 @@ class PipelineConfig:
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
         check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
-        check_positive(self, "dream_pace", "dream_due", "dream_patience", "turn_rollouts")
-        check_positive(self, "turn_generations")
+        check_positive(self, "dream_pace", "dream_due", "dream_patience")
         check_positive(
             self,
             "n_samples",
@@ -167,7 +159,7 @@ class PipelineConfig:
             "strain_penalty",
             "lost_penalty",
         )
-        check_not_negative(self, "dream_temperature", "dream_generations", "dream_turns")
+        check_not_negative(self, "dream_temperature", "dream_generations")
         check_not_negative(self, "generations", "fine_generations", "seed")
         check(
             self.dream_generations or self.rounds == 1,
@@ -289,7 +281,6 @@ PRESETS = {
         mdrnn_hidden=512,
         dream_generations=24,
         dream_samples=80,
-        dream_turns=8,
         last_generations=60,
         fine_generations=90,
         validation_episodes=32,

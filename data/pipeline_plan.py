@@ -1,6 +1,5 @@
 """The commands that a run of the whole pipeline consists of."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from data import trained
@@ -52,7 +51,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     vae = ["trainvae.py", "--preset", config.vae_preset, "--max-steps", str(number * config.vae_steps)]
     mdrnn = ["trainmdrnn.py", "--preset", config.mdrnn_preset]
     mdrnn += _flags(max_steps=number * config.mdrnn_steps, hidden_size=config.mdrnn_hidden)
-    mdrnn += _flags(first_starts=config.first_starts or None)
+    mdrnn += _flags(first_starts=config.first_starts or None, driver_starts=config.driver_starts or None)
     evolve = ["traincontroller.py", "--display", *_workers(config), *seed, *logs, *_server(config)]
     evolve += _flags(strain_penalty=config.strain_penalty)
     coarse = _flags(validation_episodes=config.validation_episodes)
@@ -75,23 +74,9 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         steps.append(
             ("plain VAE, as long as V", ["trainvae.py", "--preset", config.vae_preset, *plain, *data])
         )
-    steps.append(("M", mdrnn + _flags(driver_starts=config.driver_starts or None) + data))
+    steps.append(("M", mdrnn + data))
     if config.dream_generations:
         steps.append(("C in the dream", evolve + coarse + dream_flags(config, goes_on)))
-    has_turns = config.dream_generations and number == config.rounds
-    for turn in range(1, config.dream_turns + 1) if has_turns else ():
-        driven = rollouts + turn * config.turn_rollouts
-        own = ["--policy", "dreamer", "--noise", "0", "--rollouts", str(driven)]
-        longer = replace(
-            config,
-            dream_generations=config.dream_generations + turn * config.turn_generations,
-            dream_validate_every=config.turn_generations,
-        )
-        steps += [
-            (f"turn {turn}: collect what the dream's driver meets", collect + own),
-            (f"turn {turn}: dreams that begin there", [*mdrnn, "--driver-starts", "1.0", *data]),
-            (f"turn {turn}: C in the dream", evolve + fine + dream_flags(longer, goes_on)),
-        ]
     if generations:
         size = _flags(generations=generations, n_samples=config.n_samples)
         steps.append(("C in the real environment", evolve + coarse + real + size))

@@ -27,7 +27,7 @@ POSITIVE = {
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
     "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
     "dream-validate-every fine-validation-episodes dream-pace dream-patience mdrnn-hidden "
-    "dream-due turn-rollouts turn-generations",
+    "dream-due",
 }
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
@@ -35,7 +35,7 @@ NOT_NEGATIVE = {
     "M": "reward-weight termination-weight dropout",
     "C": "temperature strain-penalty lost-penalty",
     "score": "temperature",
-    "pipeline": "rollouts-per-round dream-generations dream-turns lost-penalty",
+    "pipeline": "rollouts-per-round dream-generations lost-penalty",
 }
 
 

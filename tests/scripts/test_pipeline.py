@@ -77,7 +77,13 @@ def test_rounds_may_be_dream_only_until_the_last():
 
 def test_what_makes_dreams_honest_goes_to_the_stages_if_the_run_says_so():
     config = PipelineConfig(
-        dream_pace=3.3, dream_due=1, dream_patience=12, lost_penalty=300, lapses=0.02, mdrnn_hidden=512
+        dream_pace=3.3,
+        dream_due=1,
+        dream_patience=12,
+        lost_penalty=300,
+        lapses=0.02,
+        mdrnn_hidden=512,
+        driver_starts=0.7,
     )
     steps = {step.name: step.command for step in plan(config)}
     dream, real = steps["round 1: C in the dream"], steps["round 1: C in the real environment"]
@@ -87,8 +93,12 @@ def test_what_makes_dreams_honest_goes_to_the_stages_if_the_run_says_so():
     assert "--pace" not in real
     assert flag(steps["round 2: collect"], "--lapses") == "0.02"
     assert flag(steps["round 2: M"], "--hidden-size") == "512"
+    assert flag(steps["round 2: M"], "--driver-starts") == "0.7"
     plain = [step.command for step in plan(PipelineConfig())]
-    assert not any({"--pace", "--due", "--lapses", "--hidden-size"} & set(command) for command in plain)
+    assert not any(
+        {"--pace", "--due", "--lapses", "--hidden-size", "--driver-starts"} & set(command)
+        for command in plain
+    )
 
 
 def test_a_run_without_dreams_evolves_from_zeros_for_real_and_is_scored_under_its_own_name():
@@ -116,33 +126,6 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     assert [step.name for step in hard if "--hard-tracks" in step.command] == ["round 2: C on more tracks"]
     assert "round 1: C on more tracks" not in steps
     assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C evolved for real")
-
-
-def test_the_last_rounds_dream_may_go_on_in_turns_from_where_its_driver_gets_to():
-    config = PipelineConfig(
-        rounds=2, rollouts=50, rollouts_per_round=20, driver_starts=0.7, dream_generations=20, dream_turns=2
-    )
-    steps = {step.name: step.command for step in plan(config)}
-    names = [name.removeprefix("round 2: ") for name in steps if name.startswith("round 2: ")]
-    turn = ["collect what the dream's driver meets", "dreams that begin there", "C in the dream"]
-    turns = [f"turn {number}: {name}" for number in (1, 2) for name in turn]
-    assert names[3:] == ["M", "C in the dream", *turns, "C in the real environment"]
-    assert not any("turn" in name for name in steps if name.startswith("round 1"))
-    drives = [steps[f"round 2: {name}"] for name in turns[::3]]
-    asked = ["--policy", "--noise", "--rollouts"]
-    assert [[flag(drive, name) for name in asked] for drive in drives] == [
-        ["dreamer", "0", "134"],
-        ["dreamer", "0", "198"],
-    ]
-    before, memory = steps["round 2: M"], steps["round 2: turn 1: dreams that begin there"]
-    assert set(before) ^ set(memory) == {"0.7", "1.0"}, "M stays as it is: only where dreams begin is new"
-    few, more = steps["round 2: C in the dream"], steps["round 2: turn 2: C in the dream"]
-    asked = ["--generations", "--validate-every", "--validation-episodes"]
-    assert [flag(few, name) for name in asked] == ["20", "5", "16"]
-    assert [flag(more, name) for name in asked] == ["36", "8", "64"]
-    assert set(few) ^ set(more) == {"20", "5", "36", "8", "64"}, "otherwise the same, so that it goes on"
-    awake = plan(replace(config, rounds=1, dream_generations=0))
-    assert not any("dream" in step.name for step in awake)
 
 
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():
@@ -222,23 +205,6 @@ def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):
     left = [step.name for step in plan(longer) if step.name not in open_record(longer)["done"]]
     assert left[0] == "round 2: C in the real environment"
     assert left[1].startswith("score")
-
-
-def test_no_round_follows_the_dreams_turns(tmp_path):
-    """Rounds count what was collected in those before, not in the turns."""
-    config = PipelineConfig(logs=tmp_path / "run", dream_turns=2)
-    record = open_record(config)
-    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
-    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="pass --rounds 2, or another --logs"):
-        open_record(replace(config, rounds=3))
-    record["done"] = {name: step for name, step in record["done"].items() if "turn" not in name}
-    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
-    assert open_record(replace(config, rounds=3))["done"], "there was no turn yet"
-    assert open_record(config)["done"]
-    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
-    (tmp_path / "run" / "pipeline.json").write_text(json.dumps(record))
-    assert open_record(replace(config, last_generations=300))["done"]
 
 
 def test_fresh_never_removes_what_is_no_run(tmp_path):
