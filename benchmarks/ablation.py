@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
+import models
+from data.episodes import EpisodeStore
+from data.frames import FrameSet
 from data.pipeline import PRESETS
 from data.pipeline_plan import dream_flags
+from models.vae import VAE
 from utils import cli
+from utils.checkpoint import load_built, load_checkpoint, save_checkpoint
 from utils.errors import check, check_positive
 from utils.files import read_json, write_json
 from utils.logger import read_metrics
@@ -54,14 +60,16 @@ class Row(NamedTuple):
         return f"{self.vision_name}-{_slug('m', self.mdrnn)}"
 
 
+RANDOM = ("--arch", "vae", "--max-steps", "0")
+"""An untrained V: random convolutions. Its numbers hardly differ between frames, so they are scaled."""
 TABLES = {
     "parts": [
         Row("all of it: NVAE, trained M, C sees z and h"),
         Row("C sees z alone", controller=("--features", "z")),
         Row("M untrained", mdrnn=("--max-steps", "0")),
         Row("plain VAE", vae=("--arch", "vae", "--learning-rate", "0.01")),
-        Row("V untrained", vae=("--max-steps", "0")),
-        Row("V and M untrained", vae=("--max-steps", "0"), mdrnn=("--max-steps", "0")),
+        Row("V untrained (plain, its z scaled to unit spread)", vae=RANDOM),
+        Row("V (as above) and M untrained", vae=RANDOM, mdrnn=("--max-steps", "0")),
     ],
     "levers": [
         Row("all of them: temperature 0.7, 40 dreams of 40 decisions, h of 512"),
@@ -77,6 +85,8 @@ TABLES = {
         Row("h of 256", mdrnn=("--hidden-size", "256")),
     ],
 }
+SCALED_ON = 1024
+"""Frames over which they are."""
 LEVERS = PRESETS["carracing"]
 """What the table of levers changes a thing of."""
 
@@ -148,7 +158,9 @@ class Ablation:
         if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
             size = "tiny" if config.tiny else "quick"
             self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
-        return run / NEEDED[0]
+        if row.vae == RANDOM and not (run / "scaled.safetensors").exists():
+            scale(run / NEEDED[0], config.dataset, run / "scaled.safetensors")
+        return run / ("scaled.safetensors" if row.vae == RANDOM else NEEDED[0])
 
     def world(self, row: Row) -> Path:
         """Train the M of a row on its V; the folder where both are."""
@@ -227,6 +239,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = cli.to_json(replace(config, logs=Path(config.logs.name), vision=None))
     write_json(config.logs / f"{config.table}.json", {"config": settings, "runs": found})
     print(as_markdown(rows, found))
+
+
+def scale(source: Path, dataset: Path, target: Path) -> None:
+    """Write a plain VAE whose z has mean 0 and deviation 1 over some frames of a dataset."""
+    vision = load_built(source, models.build, "vae")
+    assert isinstance(vision, VAE)
+    frames = FrameSet(EpisodeStore(dataset), "train").batch_at(0, SCALED_ON, seed=0)
+    with torch.inference_mode():
+        std, mean = torch.std_mean(vision.encode(frames)[0], dim=0)
+        size = vision.latent_size  # the layer's first outputs are the means
+        vision.to_posterior.weight[:size] /= std[:, None]
+        vision.to_posterior.bias[:size].sub_(mean).div_(std)
+    save_checkpoint(target, vision.to_checkpoint(load_checkpoint(source).info))
 
 
 def as_markdown(rows: Sequence[Row], found: Sequence[dict]) -> str:

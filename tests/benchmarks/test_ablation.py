@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import ablation
 from benchmarks.ablation import TABLES, Ablation, AblationConfig, Row
 from data import generation_script
-from utils.checkpoint import load_checkpoint
+from data.episodes import EpisodeStore
+from data.frames import FrameSet
+from models.vae import VAE, VAEConfig
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
 
@@ -66,6 +70,42 @@ def test_a_v_whose_training_was_killed_is_trained_on(tmp_path: Path, monkeypatch
     (tmp_path / "parts" / "v" / "vae" / "quality.json").touch()
     assert asked.vision(Row("any")) == weights
     assert calls == ["trainvae.py"]
+
+
+def test_an_untrained_v_is_scaled_so_that_its_numbers_differ_between_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dataset = tmp_path / "data"
+    generation_script.main(
+        [
+            "--rollouts",
+            "10",
+            "--rootdir",
+            str(dataset),
+            "--seq-len",
+            "8",
+            "--policy",
+            "brown",
+            "--threads",
+            "1",
+        ]
+    )
+    weights = tmp_path / "parts" / "v-arch-vae---max-steps-0" / "vae" / "checkpoints" / "best.safetensors"
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(image_size=64))
+    save_checkpoint(weights, model.to_checkpoint({"env": "some"}))
+    (weights.parents[1] / "quality.json").touch()
+    monkeypatch.setattr(ablation, "SCALED_ON", 64)
+    asked = Ablation(AblationConfig(logs=tmp_path, dataset=dataset))
+    row = next(row for row in TABLES["parts"] if row.vae == ablation.RANDOM)
+    scaled = load_checkpoint(asked.vision(row))
+    assert scaled.info == {"env": "some"}
+    frames = FrameSet(EpisodeStore(dataset), "train").batch_at(0, 64, seed=0)
+    std, mean = torch.std_mean(VAE.from_checkpoint(scaled).encode(frames)[0], dim=0)
+    assert model.encode(frames)[0].std(dim=0).max() < 0.5
+    assert torch.allclose(mean, torch.zeros(32), atol=1e-3)
+    assert torch.allclose(std, torch.ones(32), atol=1e-3)
+    assert asked.vision(row).name == "scaled.safetensors"
 
 
 def test_impossible_numbers_are_refused():
