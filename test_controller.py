@@ -114,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores = play(
             backend,
             config.place,
+            controller,
             params[None],
             seeds,
             slots,

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     starts = trained.load_starts(files)
     dreams = starts if config.place == "dream" else None
     maker = PlayerMaker(world.world_model, here, dreams, config.dream)
-    controller = maker().controller(config.place, config.features == "zh")
+    controller = maker().controller(config.place, config.features == "zh", config.expo)
     slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
     if config.dry_run:
         print(f"{cli.describe(config)}\n{controller.num_params:,} parameters")
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunDir(config.logs, STAGES[config.place])
     check_writable(run.path)
     state = saved_state(config, run, world)
-    means = [] if state else first_means(config, controller)
+    means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
     prepare(config, run, goes_on=state is not None)
     with open_backend(config.backend, maker, workers) as backend:
         search = ControllerSearch(config, run, world, controller, starts, backend, slots)
@@ -123,16 +123,21 @@ def saved_state(config: ControllerConfig, run: RunDir, world: trained.Trained) -
     return state if state["fingerprints"] == world.fingerprints else None
 
 
-def first_means(config: ControllerConfig, controller: LinearController) -> list[np.ndarray]:
+def first_means(config: ControllerConfig, controller: LinearController, sizes: set[int]) -> list[np.ndarray]:
     """Where an evolution may begin."""
     if config.start == "zero":
         return [np.zeros(controller.num_params)]
     stages = [STAGES["dream"]] if config.place == "dream" else STAGES.values()
     paths = [path for stage in stages for path in kept(config.logs, stage)]
     check(paths, f"--start best: {config.logs} holds no controller yet; pass --start zero.")
-    return [
-        trained.load_controller(path, {controller.feature_size}).params.astype(np.float64) for path in paths
-    ]
+    found = [trained.load_controller(path, sizes) for path in paths]
+    for path, (other, _, _) in zip(paths, found, strict=True):
+        check(
+            (other.feature_size, other.expo) == (controller.feature_size, controller.expo),
+            f"--start best: {path} was evolved with --expo {other.expo:g} and sees {other.feature_size} features, "
+            f"not {controller.feature_size}; pass the same --expo and --features, or --start zero.",
+        )
+    return [driver.params.astype(np.float64) for driver in found]
 
 
 def asides(logs: Path, stage: str) -> list[str]:

@@ -81,6 +81,7 @@ TABLES = {
         Row("a lost road has no price", controller=("--lost-penalty", "0")),
         Row("no dreams that are hard", controller=("--hard-tracks", "0")),
         Row("no strain penalty", controller=("--strain-penalty", "0")),
+        Row("steering in proportion", controller=("--expo", "0")),
         Row("dropout 0.1 kept on", mdrnn=("--dropout", "0.1"), controller=("--keep-dropout",)),
         Row("h of 256", mdrnn=("--hidden-size", "256")),
     ],

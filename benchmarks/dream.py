@@ -98,7 +98,7 @@ def batched(config: DreamBenchConfig) -> Work:
     params = 0.1 * np.random.default_rng(0).standard_normal((config.dreams, controller.num_params))
     if device.type == "cuda":
         loop, seeds = DreamLoop(world_model, starts, dreaming), np.arange(config.dreams) % SEEDS
-        return lambda: int(loop.play(params, seeds).lengths.sum())
+        return lambda: int(loop.play(controller, params, seeds).lengths.sum())
     env = DreamEnv(world_model, starts, config.dreams, dreaming)
     return lambda: int(evaluate(env, controller, params, range(config.dreams)).lengths.sum())
 
@@ -109,14 +109,16 @@ def paper_generation(config: DreamBenchConfig) -> float:
     is_gpu = device.type == "cuda"
     world_model, starts = make_dreams(device)
     maker = PlayerMaker(world_model, {}, starts, DreamConfig(termination="never"))
-    num_params = LinearController(world_model.feature_size, LOW, HIGH).num_params
-    evolution = Evolution(np.zeros(num_params), 0.1, CANDIDATES, seed=0)
+    controller = LinearController(world_model.feature_size, LOW, HIGH)
+    evolution = Evolution(np.zeros(controller.num_params), 0.1, CANDIDATES, seed=0)
     seconds = 0.0
     with open_backend("serial" if is_gpu else "process", maker, available_cores()) as backend:
         for generation in range(2):  # in the first one, workers start
             began = time.perf_counter()
             seeds = range(generation * SEEDS, (generation + 1) * SEEDS)
-            scores = play(backend, "dream", evolution.ask(), seeds, GPU_DREAMS if is_gpu else None)
+            scores = play(
+                backend, "dream", controller, evolution.ask(), seeds, GPU_DREAMS if is_gpu else None
+            )
             evolution.tell(scores.returns.mean(1))
             seconds = time.perf_counter() - began
     return seconds

@@ -95,7 +95,8 @@ class PipelineConfig:
     generations: int = 10
     """generations in the real environment, in each round but the last; with 0 the rounds are dream only"""
     last_generations: int = 200
-    """generations in the real environment in the last round; a finished run with a larger number goes on"""
+    """generations in the real environment in the last round; a finished run with a larger number goes on; with 0
+    here and for --fine-generations C only ever dreams"""
     fine_generations: int = 0
     """generations that follow on more tracks: on few of them good candidates are told apart by luck"""
     fine_samples: int = 12
@@ -135,7 +136,7 @@ class PipelineConfig:
         """Refuse impossible values."""
         check_positive(self, "rounds", "rollouts", "seq_len", "action_repeat")
         check_positive(self, "vae_steps", "vae_rounds", "mdrnn_steps", "mdrnn_hidden")
-        check_positive(self, "rollout_patience", "dream_samples", "horizon", "last_generations")
+        check_positive(self, "rollout_patience", "dream_samples", "horizon")
         check_positive(self, "dream_pace", "dream_due", "dream_patience")
         check_positive(
             self,
@@ -160,7 +161,11 @@ class PipelineConfig:
             "lost_penalty",
         )
         check_not_negative(self, "dream_temperature", "dream_generations")
-        check_not_negative(self, "generations", "fine_generations", "seed")
+        check_not_negative(self, "generations", "last_generations", "fine_generations", "seed")
+        check(
+            self.dream_generations or self.ends_for_real,
+            "with --dream-generations 0 and --last-generations 0 nothing is evolved; pass one of them.",
+        )
         check(
             self.dream_generations or self.rounds == 1,
             "with --dream-generations 0 there is one round, for the others collect what dreams led to: "
@@ -187,6 +192,11 @@ class PipelineConfig:
             check(0 <= share <= 1, f"--{flag} must lie in [0, 1]; got {share}.")
         for flag, size in (("--pop-size", self.pop_size), ("--dream-pop-size", self.dream_pop_size or 2)):
             check(size >= 2, f"{flag} must be at least 2; got {size}: candidates are ranked.")
+
+    @property
+    def ends_for_real(self) -> bool:
+        """Is C evolved in the real environment at the end?"""
+        return self.last_generations + self.fine_generations > 0
 
     def spec(self) -> dict[str, Any]:
         """The real env, as its datasets will describe it."""

@@ -109,7 +109,7 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
 
 
 def _finish(config: PipelineConfig) -> list[Step]:
-    """Score both controllers on held-out tracks, record a drive."""
+    """Score the controllers on held-out tracks, record a drive of the last one."""
     score = ["test_controller.py", "--logs", str(config.logs), *_workers(config), *_server(config)]
     score += ["--episodes", str(config.episodes)]
     score += [] if config.is_carla else ["--renderer", config.renderer]
@@ -123,9 +123,11 @@ def _finish(config: PipelineConfig) -> list[Step]:
             Step("score: C evolved in the dream, there", [*score, *inside]),
             Step("score: C evolved in the dream", [*score, *_json(config, "dream"), *dreamer]),
         ]
-    real = [*score, *_json(config, name), "--stage", "controller", *video]
-    steps.append(Step("score: C evolved for real", real))
-    if config.dream_of is not None:
+    if config.ends_for_real:
+        real = [*score, *_json(config, name), "--stage", "controller"]
+        steps.append(Step("score: C evolved for real", real))
+    steps[-1].command.extend(video)
+    if config.ends_for_real and config.dream_of is not None:
         awake = ["--env", trained.dreamt_spec(config.dream_of)["name"]]
         steps.append(Step("score: C evolved for real, awake", [*score, *_json(config, "awake"), *awake]))
     if config.has_guide:

@@ -23,7 +23,7 @@ from data.trained import Trained, save_controller
 from envs.evaluation import GPU_DREAMS, Place, Scores, Task, play
 from envs.rollout import EpisodeStats, Limits
 from envs.starts import StartStates
-from models.controller import LinearController
+from models.controller import DEFAULT_EXPO, LinearController
 from utils import seeding
 from utils.checkpoint import save_state
 from utils.errors import UserError, check, check_not_negative, check_positive
@@ -51,6 +51,8 @@ class SearchConfig:
     """where candidates are tried: real, which the real env's name (carracing, carla) means too, or dream"""
     features: Literal["zh", "z"] = "zh"
     """what C sees: z and M's memory h, or z alone"""
+    expo: float = DEFAULT_EXPO
+    """steering is t |t|**expo of t = tanh(x): the larger, the gentler are small corrections; 0 is tanh alone"""
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
     hard_tracks: float = 0.0
@@ -80,8 +82,6 @@ class SearchConfig:
     does not end"""
     lost_penalty: float = 0.0
     """return that a dream loses which is given up: what the rest of the lap would have paid"""
-    training_steps: int | None = None
-    """real training episodes are cut after this many steps, which rewards speed; validation never is"""
     validate_every: int = 5
     """generations between two validations"""
     validation_episodes: int = 16
@@ -96,11 +96,16 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
-        check_positive(self, "patience", "training_steps", "pace", "due", "slots", "max_hours")
+        check_positive(self, "patience", "pace", "due", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."
         )
-        check_not_negative(self, "seed", "strain_penalty", "lost_penalty")
+        check_not_negative(self, "seed", "strain_penalty", "lost_penalty", "expo")
+        only = [name for name in ("pace", "due", "lost_penalty") if getattr(self, name)]
+        check(
+            self.place == "dream" or not only,
+            f"--{only[0].replace('_', '-') if only else ''} is for dreams; pass --env dream, or leave it out.",
+        )
         check(0 <= self.hard_tracks <= 1, f"--hard-tracks must lie in [0, 1]; got {self.hard_tracks}.")
         target = self.target_return
         check(
@@ -198,8 +203,13 @@ class ControllerSearch:
         """Go on from a saved state; validate the best again if the validation tracks are others now.
 
         Raises:
-            UserError: the state is foreign, or of another size.
+            UserError: the state is foreign, of another size, or evolved with another --expo.
         """
+        evolved = state.get("expo", 0.0)  # as it was when states did not say so
+        check(
+            evolved == self.controller.expo,
+            f"{self.run.path} was evolved with --expo {evolved:g}; pass that, or --fresh to start over.",
+        )
         try:
             self.evolution.restore(state["evolution"])
             self.centre, self.average = state["centre"].numpy(), state["average"].numpy()
@@ -260,9 +270,9 @@ class ControllerSearch:
                 say(self._line(row, spent))
             if row.get("exploited"):
                 say(
-                    f"note: dreams pay the mean controller {row['dream_mean']:.0f}, but no real stretch as long "
-                    f"paid more than {row['most_paid']:.0f}: M is being exploited, or never saw such driving; go by "
-                    "the validation."
+                    f"note: dreams pay the mean controller {row['dream_mean']:.0f}, but stretches as long of the "
+                    f"best real rollout {row['most_paid']:.0f}: M is being exploited, or never saw such driving; go "
+                    "by the validation."
                 )
         if progress is not None:
             progress.close()
@@ -273,10 +283,17 @@ class ControllerSearch:
     ) -> Scores:
         """Controllers where candidates are tried, as candidates are."""
         config, place = self.config, self.config.place
-        limits = Limits(config.patience, config.training_steps)
-        if place == "dream":
-            limits = Limits(config.patience, None, config.pace, config.due, config.lost_penalty)
-        return play(self.backend, place, params, seeds, self.slots[place], limits, on_episodes=on_episodes)
+        limits = Limits(config.patience, None, config.pace, config.due, config.lost_penalty)
+        return play(
+            self.backend,
+            place,
+            self.controller,
+            params,
+            seeds,
+            self.slots[place],
+            limits,
+            on_episodes=on_episodes,
+        )
 
     def _tracks(self) -> tuple[list[int], int]:
         """The generation's tracks, the same for all its candidates, and the frames that it took to choose them."""
@@ -329,14 +346,19 @@ class ControllerSearch:
     def _validate(self, params: Sequence[np.ndarray]) -> "Validation":
         """Controllers on the validation tracks, in the real environment."""
         scores = play(
-            self.backend, "real", np.stack(params), self.config.validation_seeds(), self.slots["real"]
+            self.backend,
+            "real",
+            self.controller,
+            np.stack(params),
+            self.config.validation_seeds(),
+            self.slots["real"],
         )
         return Validation(scores)
 
     def _dream(self, params: Sequence[np.ndarray]) -> dict[str, float]:
         """What the controllers just validated are paid in dreams that never change."""
         seeds = seeding.track_seeds("validation", 0, GAP_DREAMS)
-        scores = play(self.backend, "dream", np.stack(params), seeds, self.slots["dream"])
+        scores = play(self.backend, "dream", self.controller, np.stack(params), seeds, self.slots["dream"])
         paid = _named("dream", scores.returns.mean(axis=1))
         most = self.starts.most(round(float(scores.lengths[0].mean())))
         return paid | {"most_paid": most, "exploited": float(paid["dream_mean"] > most)}
@@ -359,6 +381,7 @@ class ControllerSearch:
             "best_params": torch.from_numpy(self.best_params.copy()),
             "seconds": self.seconds,
             "validation_episodes": self.config.validation_episodes,
+            "expo": self.controller.expo,
             "fingerprints": self.world.fingerprints,
         }
         save_state(self.run.state, state)

@@ -88,7 +88,11 @@ def paid_rows(latents: LatentStore, split: Split) -> np.ndarray:
 
 
 def best_stretches(latents: LatentStore, split: Split) -> np.ndarray:
-    """The most that real stretches paid, for some lengths from one step to the longest: (steps, rewards), (2, K)."""
+    """What stretches of the best real episode paid on average, for some lengths from one step to the longest.
+
+    Returns:
+        Steps and rewards, (2, K); the best episode of one length need not be that of another.
+    """
     longest = int(latents.lengths[latents.episodes(split)].max())
     steps = np.unique(np.geomspace(1, longest, NUM_LENGTHS).round().astype(int))
     most = np.full(len(steps), -np.inf)
@@ -96,5 +100,5 @@ def best_stretches(latents: LatentStore, split: Split) -> np.ndarray:
         first, length = latents.offsets[e], latents.lengths[e]
         total = np.concatenate([[0.0], np.cumsum(latents.rewards[first : first + length], dtype=np.float64)])
         for i, count in enumerate(steps[steps <= length]):
-            most[i] = max(most[i], (total[count:] - total[:-count]).max())
+            most[i] = max(most[i], (total[count:] - total[:-count]).mean())
     return np.stack([steps, most])

@@ -181,7 +181,8 @@ def load_controller(path: Path, sizes: Collection[int]) -> TrainedController:
 def _build_controller(checkpoint: Checkpoint) -> TrainedController:
     config = checkpoint.config
     low, high = (np.asarray(config[name], np.float32) for name in ("low", "high"))
-    controller = LinearController(int(config["feature_size"]), low, high)
+    expo = float(config.get("expo", 0.0))  # there was none when the first ones were evolved
+    controller = LinearController(int(config["feature_size"]), low, high, expo)
     params = checkpoint.weights["params"].numpy()
     check(params.shape == (controller.num_params,), "its weights do not fit its config")
     return TrainedController(controller, params, checkpoint.info)
@@ -228,6 +229,7 @@ def save_controller(
         "feature_size": controller.feature_size,
         "low": controller.low.tolist(),
         "high": controller.high.tolist(),
+        "expo": controller.expo,
     }
     weights = {"params": torch.from_numpy(np.asarray(params, np.float32).copy())}
     save_checkpoint(path, Checkpoint("controller", config, weights, info))

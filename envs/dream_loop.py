@@ -36,16 +36,20 @@ class DreamLoop:
     def __init__(self, world_model: WorldModel, starts: StartStates, config: DreamConfig) -> None:
         self.world_model, self.config, self.device = world_model, config, world_model.device
         self._starts = [x.to(self.device) for x in (starts.z, starts.h, starts.c)]
-        self._bounds = (starts.low, starts.high)
 
     @torch.inference_mode()
     def play(
-        self, params: np.ndarray, seeds: Sequence[int] | np.ndarray, limits: Limits = NO_LIMITS
+        self,
+        controller: LinearController,
+        params: np.ndarray,
+        seeds: Sequence[int] | np.ndarray,
+        limits: Limits = NO_LIMITS,
     ) -> EpisodeStats:
         """One dream for each pair.
 
         Args:
-            params: one controller a dream, on z or on [z, h], (B, N).
+            controller: what the parameters mean.
+            params: one controller a dream, (B, N).
             seeds: (B,); pairs that share one share start and luck.
             limits: when a dream is given up; it then counts as neither terminated nor truncated.
 
@@ -53,7 +57,6 @@ class DreamLoop:
             How the dreams went, in the order of the pairs.
         """
         num, device = len(seeds), self.device
-        controller = LinearController.of_params(params.shape[1], *self._bounds)
         rows = torch.as_tensor(params, dtype=torch.float32).to(device)
         distinct, which = np.unique(np.asarray(seeds), return_inverse=True)
         pair = torch.from_numpy(which).to(device)
@@ -66,7 +69,6 @@ class DreamLoop:
         returns = torch.zeros(num, dtype=torch.float64, device=device)
         lengths, unpaid = (torch.zeros(num, dtype=torch.int64, device=device) for _ in range(2))
         patience = limits.patience or math.inf
-        horizon = min(self.config.horizon, limits.steps or self.config.horizon)
         state = (z, h, c, now, live, ended, returns, lengths, unpaid)
 
         def step() -> None:
@@ -90,10 +92,9 @@ class DreamLoop:
             returns.sub_(limits.lost_penalty * lost)
             now.add_(1)
 
-        repeat(step, horizon, state)
-        whole = live.cpu().numpy() & (horizon == self.config.horizon)
-        stats = [x.cpu().numpy() for x in (returns, lengths, ended)]
-        return EpisodeStats(stats[0], stats[1], stats[2], whole, np.zeros(num, bool))
+        repeat(step, self.config.horizon, state)
+        stats = [x.cpu().numpy() for x in (returns, lengths, ended, live)]
+        return EpisodeStats(stats[0], stats[1], stats[2], stats[3], np.zeros(num, bool))
 
     def _noise(self, seeds: list[int]) -> tuple[Tensor, Tensor | None, Tensor]:
         """All that chance decides, from the generators that DreamEnv has for these seeds.

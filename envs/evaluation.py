@@ -20,7 +20,7 @@ from envs.latent import LatentEnv
 from envs.rollout import NO_LIMITS, EpisodeStats, Limits, evaluate, evaluate_guide
 from envs.starts import StartStates
 from envs.vector import SlotEnv
-from models.controller import LinearController
+from models.controller import DEFAULT_EXPO, LinearController
 from models.world_model import WorldModel
 from utils.errors import UserError
 from utils.parallel import Backend
@@ -40,6 +40,8 @@ class Task(NamedTuple):
     """Pairs of controller and seed, to be played at one place."""
 
     place: Place
+    controller: LinearController
+    """what the parameters mean"""
     params: np.ndarray
     """float32 (b, n)"""
     seeds: tuple[int, ...]
@@ -92,7 +94,7 @@ class Player:
     def __call__(self, task: Task) -> EpisodeStats:
         """Play one episode a pair."""
         if task.place == "dream" and self._maker.world_model.device.type == "cuda":
-            return self._dreams().play(task.params, task.seeds, task.limits)
+            return self._dreams().play(task.controller, task.params, task.seeds, task.limits)
         env = self._envs.get(task.place)
         if env is None or env.num_envs < len(task.seeds):
             if env is not None:
@@ -100,16 +102,14 @@ class Player:
             env = self._envs[task.place] = self._make(task.place, len(task.seeds))
         if task.driver == "guide":
             return evaluate_guide(env, task.seeds)
-        box: Any = env.single_action_space
-        controller = LinearController.of_params(task.params.shape[1], box.low, box.high)
-        return evaluate(env, controller, task.params, task.seeds, task.limits)
+        return evaluate(env, task.controller, task.params, task.seeds, task.limits)
 
     def close(self) -> None:
         """Close the envs, and with them the servers that they started."""
         while self._envs:
             self._envs.popitem()[1].close()
 
-    def controller(self, place: Place, sees_h: bool = True) -> LinearController:
+    def controller(self, place: Place, sees_h: bool = True, expo: float = DEFAULT_EXPO) -> LinearController:
         """The controller of that place's features, or of z alone, and actions.
 
         An episode of the real env is begun to see it work.
@@ -124,7 +124,7 @@ class Player:
         box: Any = (self._make("dream", 1) if place == "dream" else real).single_action_space
         world_model = self._maker.world_model
         size = world_model.feature_size if sees_h else world_model.latent_size
-        return LinearController(size, box.low, box.high)
+        return LinearController(size, box.low, box.high, expo)
 
     def check(self, place: Place, driver: Driver) -> None:
         """Refuse what `controller` refuses, and a guide where the real env has none."""
@@ -164,6 +164,7 @@ def slice_size(place: Place, num_pairs: int, slots: int | None = None) -> int:
 def play(
     backend: Backend[Task, EpisodeStats],
     place: Place,
+    controller: LinearController,
     params: np.ndarray,
     seeds: Sequence[int],
     slots: int | None = None,
@@ -176,6 +177,7 @@ def play(
     Args:
         backend: whose workers are `Player`s.
         place: in the real env or in the dream.
+        controller: what the parameters mean.
         params: controllers, (p, n).
         seeds: the same for all of them, (s,).
         slots: episodes in a task; chosen by the number of pairs if None.
@@ -187,7 +189,7 @@ def play(
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
     size = slice_size(place, len(rows), slots)
     tasks = [
-        Task(place, rows[i : i + size], tuple(pair_seeds[i : i + size]), limits, driver)
+        Task(place, controller, rows[i : i + size], tuple(pair_seeds[i : i + size]), limits, driver)
         for i in range(0, len(rows), size)
     ]
 

@@ -27,7 +27,7 @@ class StartStates:
         c: M's cell, (N, D).
         low: lower bounds of the real env's actions, (A,).
         high: upper bounds, (A,).
-        paid: the most that real stretches of some lengths paid: steps and rewards, float64 (2, K).
+        paid: what stretches of the best real episode paid on average: their steps and rewards, float64 (2, K).
     """
 
     z: Tensor
@@ -47,7 +47,7 @@ class StartStates:
         return torch.cat([self.z, self.h], dim=1).double().numpy()
 
     def most(self, steps: int) -> float:
-        """What the best real stretch of so many steps paid; of the longest one known, if that is shorter."""
+        """What stretches of so many steps of the best real episode paid on average; of the longest known at most."""
         return float(np.interp(steps, *self.paid))
 
     def to_checkpoint(self, info: dict[str, Any]) -> Checkpoint:

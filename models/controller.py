@@ -11,23 +11,31 @@ from torch import Tensor
 
 from utils.errors import check
 
+DEFAULT_EXPO = 1.0
+"""Of new controllers."""
+
 
 class LinearController:
     """The function that every candidate shares; a candidate is a parameter vector.
 
-    A dimension whose lower bound is 0 (gas, brake) is clip(tanh(x), 0, 1) * high, so that zero weights rest; any
-    other is tanh(x), stretched over its bounds.
+    With t = tanh(x), a dimension whose lower bound is 0 (gas, brake) is clip(t, 0, 1) * high, so that zero weights
+    rest; any other (steering) is t |t|**expo, stretched over its bounds. The larger expo is, the gentler are small
+    corrections: what steers through a hairpin, but in proportion, shakes the wheel all along a straight. (Radio
+    control knows this curve by that name.)
 
     Args:
         feature_size: F; of longer features the first F are seen: z alone, or z and h.
         low: lower bounds of the actions, (A,).
         high: upper bounds, (A,).
+        expo: see above; 0 is tanh alone.
     """
 
-    def __init__(self, feature_size: int, low: np.ndarray, high: np.ndarray) -> None:
+    def __init__(
+        self, feature_size: int, low: np.ndarray, high: np.ndarray, expo: float = DEFAULT_EXPO
+    ) -> None:
         bounds = np.stack([np.asarray(low, np.float32), np.asarray(high, np.float32)])
         check(bounds.ndim == 2 and np.isfinite(bounds).all(), "the action space must be a bounded vector.")
-        self.feature_size = feature_size
+        self.feature_size, self.expo = feature_size, expo
         self.low, self.high = bounds
         self.action_size = bounds.shape[1]
         self.num_params = (feature_size + 1) * self.action_size
@@ -58,12 +66,10 @@ class LinearController:
         if raw.device not in self._squash:  # once: a copy at every step would keep a GPU waiting
             self._squash[raw.device] = [x.to(raw.device) for x in self._squash[torch.device("cpu")]]
         floor, scale, offset = self._squash[raw.device]
-        return torch.maximum(torch.tanh(raw), floor) * scale + offset
-
-    @classmethod
-    def of_params(cls, num_params: int, low: np.ndarray, high: np.ndarray) -> "LinearController":
-        """The controller that has so many parameters."""
-        return cls(num_params // len(low) - 1, low, high)
+        t = torch.tanh(raw)
+        if self.expo:
+            t = torch.where(floor < 0, t * t.abs() ** self.expo, t)
+        return torch.maximum(t, floor) * scale + offset
 
     def strain(self, params: np.ndarray, features: np.ndarray) -> np.ndarray:
         """How far controllers drive their tanhs: the mean square of what goes into them, summed over the actions.

@@ -95,12 +95,12 @@ def write_report(root: Path) -> Path:
 
 def score_line(result: dict) -> str:
     """One sentence about a test: the mean return with n and spread."""
-    laps = result["laps_finished"]
+    dreamt, episodes = result.get("place") == "dream", result["episodes"]
+    laps = [] if dreamt else [f"{result['laps_finished']} of {episodes} laps finished"]
     return (
-        f"{result['mean']:.1f} +- {result['std']:.1f} over {result['episodes']} held-out tracks "
-        f"(median {result['median']:.1f}, minimum {result['min']:.1f}, maximum {result['max']:.1f}; "
-        f"{laps} of {result['episodes']} laps finished"
-        + "".join(f"; {words}" for words in result.get("in_words", []))
+        f"{result['mean']:.1f} +- {result['std']:.1f} over {episodes} {'dreams' if dreamt else 'held-out tracks'} "
+        f"(median {result['median']:.1f}, minimum {result['min']:.1f}, maximum {result['max']:.1f}"
+        + "".join(f"; {words}" for words in laps + result.get("in_words", []))
         + ")"
     )
 
@@ -134,7 +134,7 @@ def _scores(page: Page, root: Path) -> None:
             [
                 score_title(name),
                 *(f"{result[key]:.1f}" for key in names),
-                f"{result['laps_finished']} / {result['episodes']}",
+                "" if result.get("place") == "dream" else f"{result['laps_finished']} / {result['episodes']}",
             ]
             for name, result in tests.items()
         ]

@@ -82,16 +82,16 @@ def test_a_share_of_the_dreams_may_begin_where_evolved_drivers_got_to():
     assert torch.equal(drawn([2]).z, anywhere.z), "where there are none, anywhere"
 
 
-def test_the_best_stretch_of_each_length_is_known():
+def test_what_the_best_episode_pays_in_stretches_of_each_length_is_known():
     latents = some_latents((4, 2, 5, 3))
     latents.rewards[:] = [1, 5, -1, 4, 0, 9, 0, 0, 50, 50, 50, 50, 50, 0, 2, 2, 2, 0]
     steps, most = best_stretches(latents, "train")
     assert steps.tolist() == [1, 2, 3, 4]
-    assert most.tolist() == [9, 9, 8, 9], (
+    assert most.tolist() == [4.5, 9, 6.5, 9], (
         "the validation episode's 50 do not count, nor what follows a last frame"
     )
     starts = draw_starts(latents, tiny_world_model(), (LOW, HIGH), 3, seed=0)
-    assert [starts.most(n) for n in (1, 3, 4, 100)] == [9, 8, 9, 9]
+    assert [starts.most(n) for n in (1, 3, 4, 100)] == [4.5, 6.5, 9, 9]
     again = StartStates.from_checkpoint(starts.to_checkpoint({}))
     assert np.array_equal(again.paid, starts.paid)
 

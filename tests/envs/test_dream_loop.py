@@ -31,13 +31,13 @@ def test_a_seed_means_the_same_dream_as_in_the_env(options: dict, sees_h: bool):
     params = np.random.default_rng(0).normal(size=(len(SEEDS), controller.num_params)).astype(np.float32)
     env = DreamEnv(world_model, tiny_starts(), len(SEEDS), config)
     expected = evaluate(env, controller, params, SEEDS)
-    found = DreamLoop(world_model, tiny_starts(), config).play(params, SEEDS)
+    found = DreamLoop(world_model, tiny_starts(), config).play(controller, params, SEEDS)
     assert np.allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)
     for name in ("lengths", "terminated", "truncated", "lap_finished"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     if options.get("termination", "sample") == "sample":
         assert 0 < expected.terminated.sum() < len(SEEDS), "both ends are seen"
-    again = DreamLoop(world_model, tiny_starts(), config).play(params, SEEDS)
+    again = DreamLoop(world_model, tiny_starts(), config).play(controller, params, SEEDS)
     assert np.array_equal(found.returns, again.returns)
 
 
@@ -61,7 +61,6 @@ def test_a_graph_repeats_what_the_step_does():
         Limits(pace=0.2, due=0.05, patience=3),
         Limits(patience=3, pace=0.05, lost_penalty=5.0),
         Limits(patience=20, pace=-1.0, lost_penalty=5.0),
-        Limits(steps=7),
     ],
 )
 def test_dreams_are_given_up_as_in_the_env(limits: Limits):
@@ -71,7 +70,7 @@ def test_dreams_are_given_up_as_in_the_env(limits: Limits):
     env = DreamEnv(world_model, tiny_starts(), len(SEEDS), config)
     expected = evaluate(env, controller, params, SEEDS, limits)
     whole = evaluate(env, controller, params, SEEDS)
-    found = DreamLoop(world_model, tiny_starts(), config).play(params, SEEDS, limits)
+    found = DreamLoop(world_model, tiny_starts(), config).play(controller, params, SEEDS, limits)
     assert np.allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)
     for name in ("lengths", "terminated", "truncated"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name

@@ -6,9 +6,12 @@ import pytest
 from envs.dream import DreamConfig
 from envs.evaluation import PlayerMaker, Task, play, slice_size
 from envs.rollout import EpisodeStats
-from tests.envs.tiny import tiny_starts, tiny_world_model
+from models.controller import LinearController
+from tests.envs.tiny import HIGH, LOW, tiny_starts, tiny_world_model
 from utils.errors import UserError
 from utils.parallel import SerialBackend
+
+CONTROLLER = LinearController(2, LOW, HIGH)
 
 
 def make_telling_worker():
@@ -29,6 +32,7 @@ def test_every_controller_plays_every_seed_and_returns_keep_their_place():
     scores = play(
         SerialBackend(make_telling_worker),
         "real",
+        CONTROLLER,
         params,
         [7, 8, 9],
         slots=4,
@@ -50,11 +54,12 @@ def test_tasks_are_enough_for_several_workers_but_not_tiny():
 
 def test_a_worker_dreams_and_needs_start_states_for_it():
     world = tiny_world_model()
-    params = np.zeros((2, 3 * (world.feature_size + 1)))
+    controller = LinearController(world.feature_size, LOW, HIGH)
+    params = np.zeros((2, controller.num_params))
     maker = PlayerMaker(world, {}, tiny_starts(), DreamConfig(horizon=9, termination="never"))
-    scores = play(SerialBackend(maker), "dream", params, [1, 2, 3])
+    scores = play(SerialBackend(maker), "dream", controller, params, [1, 2, 3])
     assert (scores.lengths == 9).all()
     assert np.array_equal(scores.returns[0], scores.returns[1]), "equal controllers, equal luck"
     assert len(set(scores.returns[0])) == 3
     with pytest.raises(UserError, match="start states"):
-        play(SerialBackend(PlayerMaker(world, {})), "dream", params, [1])
+        play(SerialBackend(PlayerMaker(world, {})), "dream", controller, params, [1])

@@ -26,11 +26,17 @@ def test_large_weights_reach_every_corner_of_the_bounds():
     assert torch.allclose(actions, torch.tensor([[2.0, 3.0, 5.0], [-2.0, 0.0, -1.0]]))
 
 
-def test_in_between_it_is_a_stretched_tanh():
-    controller = LinearController(1, np.array([-2.0, 0.0, -1.0]), np.array([2.0, 3.0, 5.0]))
-    params = torch.tensor([[0.0, 0.0, 0.0, 0.3, 0.3, 0.3]])
-    t = np.tanh(0.3)
-    assert np.allclose(controller.act(params, torch.zeros(1, 1))[0], [2 * t, 3 * t, 2 + 3 * t], atol=1e-6)
+@pytest.mark.parametrize("expo", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_in_between_it_is_a_stretched_tanh_that_is_gentle_where_an_action_has_two_sides(
+    expo: float, sign: int
+):
+    controller = LinearController(1, np.array([-2.0, 0.0, -1.0]), np.array([2.0, 3.0, 5.0]), expo)
+    params = sign * torch.tensor([[0.0, 0.0, 0.0, 0.3, 0.3, 0.3]])
+    t = sign * np.tanh(0.3)
+    gentle = t * abs(t) ** expo
+    expected = [2 * gentle, max(3 * t, 0), 2 + 3 * gentle]
+    assert np.allclose(controller.act(params, torch.zeros(1, 1))[0], expected, atol=1e-6)
 
 
 def test_many_controllers_at_once_equal_one_after_the_other():
@@ -41,7 +47,7 @@ def test_many_controllers_at_once_equal_one_after_the_other():
     for i in range(6):
         weights, bias = params[i, :21].reshape(3, 7), params[i, 21:]
         raw = np.tanh((weights @ features[i] + bias).numpy())
-        expected = np.array([raw[0], max(raw[1], 0), max(raw[2], 0)])
+        expected = np.array([raw[0] * abs(raw[0]), max(raw[1], 0), max(raw[2], 0)])
         assert np.allclose(together[i], expected, atol=1e-5)
         assert torch.allclose(controller.act(params[i], features[i : i + 1])[0], together[i], atol=1e-5)
 
@@ -55,8 +61,7 @@ def test_one_controller_serves_all_situations():
 
 
 def test_a_controller_of_z_alone_looks_at_the_first_features_only():
-    small, rng = LinearController.of_params(3 * (2 + 1), LOW, HIGH), np.random.default_rng(0)
-    assert small.feature_size == 2
+    small, rng = LinearController(2, LOW, HIGH), np.random.default_rng(0)
     params = torch.from_numpy(rng.normal(size=(4, small.num_params)).astype(np.float32))
     features = torch.randn(4, 5)
     for rows in (params, params[0]):

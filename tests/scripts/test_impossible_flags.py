@@ -21,11 +21,11 @@ POSITIVE = {
     "collect": "rollouts threads seq-len size action-repeat",
     "V": "epochs max-minutes batch-size learning-rate clip-norm eval-every max-frames validation-frames",
     "M": "hidden-size components seq-len validation-batches termination-positive-weight",
-    "C": "n-samples generations max-hours sigma0 patience pace due training-steps validate-every validation-episodes "
+    "C": "n-samples generations max-hours sigma0 patience pace due validate-every validation-episodes "
     "slots max-workers horizon",
     "score": "episodes resync max-workers slots horizon",
     "pipeline": "rounds rollouts seq-len action-repeat vae-steps mdrnn-steps dream-samples horizon "
-    "rollout-patience last-generations n-samples patience polish-sigma validation-episodes episodes max-workers "
+    "rollout-patience n-samples patience polish-sigma validation-episodes episodes max-workers "
     "dream-validate-every fine-validation-episodes dream-pace dream-patience mdrnn-hidden "
     "dream-due",
 }
@@ -33,9 +33,9 @@ NOT_NEGATIVE = {
     "collect": "noise param-noise",
     "V": "max-steps min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
     "M": "reward-weight termination-weight dropout",
-    "C": "temperature strain-penalty lost-penalty",
+    "C": "temperature strain-penalty lost-penalty expo",
     "score": "temperature",
-    "pipeline": "rollouts-per-round dream-generations lost-penalty",
+    "pipeline": "rollouts-per-round dream-generations last-generations lost-penalty",
 }
 
 

@@ -214,6 +214,19 @@ def test_fresh_never_removes_what_is_no_run(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_run_may_be_dream_only_to_the_end():
+    config = PipelineConfig(rounds=2, generations=0, last_generations=0)
+    steps = {step.name: step.command for step in plan(config)}
+    assert not any("real env" in name or "for real" in name for name in steps)
+    assert "--record" in steps["score: C evolved in the dream"]
+    polished = {step.name: step.command for step in plan(replace(config, fine_generations=3))}
+    assert "round 2: C on more tracks" in polished
+    assert "--record" in polished["score: C evolved for real"]
+    assert "--record" not in polished["score: C evolved in the dream"]
+    with pytest.raises(UserError, match="nothing is evolved"):
+        PipelineConfig(rounds=1, dream_generations=0, last_generations=0)
+
+
 def test_only_our_own_envs_hold_their_actions():
     def collect(env):
         return next(step.command for step in plan(PipelineConfig(env=env)))

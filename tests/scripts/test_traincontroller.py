@@ -23,6 +23,7 @@ from envs import evaluation
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
 from utils import cli
 from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
+from utils.errors import UserError
 from utils.run_dir import RunDir
 from utils.seeding import SPAN
 
@@ -341,6 +342,21 @@ def test_a_new_score_of_the_best_outlives_a_search_that_is_killed_at_once(logs: 
     assert state["best_score"] == pytest.approx(info["validation_return"])
 
 
+def test_a_controller_keeps_the_steering_that_it_was_evolved_with(logs: Path):
+    run(logs, *SERIAL, "--env", "dream", "--expo", "0", "--generations", "1")
+    driver = load_controller(RunDir(logs, "controller-dream").best, {LATENT + HIDDEN})
+    assert driver.controller.expo == 0
+    for flags in ((), ("--start", "best", "--env", "real")):
+        with pytest.raises(UserError, match="was evolved with --expo 0; pass that"):
+            run(logs, *SERIAL, "--env", "dream", *flags)
+    run(logs, *SERIAL, "--start", "best", "--expo", "0", "--generations", "1")
+    run(logs, *SERIAL, "--expo", "0")
+    old = load_checkpoint(RunDir(logs, "controller").best)
+    del old.config["expo"]
+    save_checkpoint(tmp := logs / "old.safetensors", old)
+    assert load_controller(tmp, {LATENT + HIDDEN}).controller.expo == 0, "as it was before there was any"
+
+
 def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest.CaptureFixture[str]):
     run(logs, *SERIAL, "--dry-run")
     assert f"{3 * (LATENT + HIDDEN + 1)} parameters" in capsys.readouterr().out
@@ -355,8 +371,8 @@ def test_hard_tracks_are_the_mean_controllers_worst_of_eight_times_as_many(
 ):
     calls = []
 
-    def spy(backend, place, params, seeds, *args, **kwargs):
-        scores = evaluation.play(backend, place, params, seeds, *args, **kwargs)
+    def spy(backend, place, controller, params, seeds, *args, **kwargs):
+        scores = evaluation.play(backend, place, controller, params, seeds, *args, **kwargs)
         calls.append((np.array(params), list(seeds), scores))
         return scores
 
