@@ -21,7 +21,7 @@ from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker
 from models.controller import LinearController
 from utils import cli, plots
-from utils.checkpoint import load_state
+from utils.checkpoint import fingerprint, load_state
 from utils.device import DeviceName, pick
 from utils.errors import check, check_positive
 from utils.files import check_writable
@@ -78,7 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     world = trained.load_world_model(files, pick(config.device))
     here = trained.real_env(config.env, world, config.logs, config.carla)
     starts = trained.load_starts(files)
-    dreams = starts if config.place == "dream" else None
+    dreams = None
+    if config.place == "dream":  # other start states are other dreams
+        dreams = starts
+        world = world._replace(fingerprints=world.fingerprints | {"starts": fingerprint(files.starts)})
     maker = PlayerMaker(world.world_model, here, dreams, config.dream)
     controller = maker().controller(config.place, config.features == "zh", config.expo)
     slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
@@ -160,7 +163,10 @@ def prepare(config: ControllerConfig, run: RunDir, goes_on: bool) -> None:
     if run.state.exists() and not goes_on and not config.fresh:
         aside = run.path.with_name(f"{run.stage}-old{len(asides(config.logs, run.stage)) + 1}")
         run.path.rename(aside)
-        print(f"V or M has changed since {run.path} was evolved: it is now {aside}, and C starts over.")
+        print(
+            f"V, M or the dreams' start states have changed since {run.path} was evolved: it is now {aside}, and C "
+            "starts over."
+        )
     run.prepare(config.fresh)
 
 

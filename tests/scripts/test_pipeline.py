@@ -235,12 +235,11 @@ def test_only_our_own_envs_hold_their_actions():
     assert "--action-repeat" not in collect("tests.envs.guided:make_vec")
 
 
-def test_every_preset_is_a_plan_that_can_be_printed(tmp_path):
+def test_every_preset_is_a_plan_that_can_be_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     for preset in PRESETS:
-        command = [sys.executable, str(ROOT / "run_pipeline.py"), "--preset", preset, "--dry-run"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("\npython ") == len(plan(PRESETS[preset]))
+        run_pipeline.main(["--preset", preset, "--dry-run"])
+        assert capsys.readouterr().out.count("\npython ") == len(plan(PRESETS[preset]))
     assert not list(tmp_path.iterdir())
 
 

@@ -288,6 +288,19 @@ def test_the_last_generation_that_the_clock_allows_is_validated(logs: Path):
     assert ["validation_mean" in row for row in rows(logs)] == [True, True, True], "start, first and last"
 
 
+def test_other_start_states_set_an_evolution_in_the_dream_aside_but_none_for_real(logs: Path):
+    dream = (*SERIAL, "--env", "dream", "--horizon", "5", "--generations", "1")
+    run(logs, *dream)
+    run(logs, *SERIAL, "--generations", "1")
+    starts = load_checkpoint(run_files(logs).starts)
+    starts.weights["z"].add_(0.1)
+    save_checkpoint(run_files(logs).starts, starts)
+    run(logs, *dream)
+    run(logs, *SERIAL, "--generations", "1")
+    assert RunDir(logs, "controller-dream-old1").best.exists()
+    assert not (logs / "controller-old1").exists()
+
+
 def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.CaptureFixture[str]):
     run(logs, *SERIAL)
     before = params(logs)
