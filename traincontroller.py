@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from data import trained
-from data.search import VALIDATED, ControllerSearch, SearchConfig
+from data.search import VALIDATED, ControllerSearch
+from data.search_config import SearchConfig
 from envs import specs
 from envs.dream import DreamConfig
 from envs.evaluation import Place, PlayerMaker

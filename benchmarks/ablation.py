@@ -159,9 +159,12 @@ class Ablation:
         if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
             size = "tiny" if config.tiny else "quick"
             self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
-        if row.vae == RANDOM and not (run / "scaled.safetensors").exists():
-            scale(run / NEEDED[0], config.dataset, run / "scaled.safetensors")
-        return run / ("scaled.safetensors" if row.vae == RANDOM else NEEDED[0])
+        weights, scaled = run / NEEDED[0], run / "scaled.safetensors"
+        if row.vae != RANDOM:
+            return weights
+        if not scaled.exists():
+            scale(weights, config.dataset, scaled)
+        return scaled
 
     def world(self, row: Row) -> Path:
         """Train the M of a row on its V; the folder where both are."""

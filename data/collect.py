@@ -20,7 +20,7 @@ from data.episodes import Index, ShardInfo
 from data.policies import Brown, Controlled, Lane, NoiseConfig, Policy, White
 from data.shards import DatasetHeader, EpisodeInfo, ShardWriter
 from envs.latent import LatentEnv
-from envs.rollout import GivingUp, Limits
+from envs.rollout import GivingUp
 from envs.vector import SlotEnv, Step
 from utils import seeding
 from utils.device import DeviceName, pick
@@ -190,7 +190,7 @@ class Collector:
         header, infos = self.config.header, []
         actions = np.zeros((header.seq_len, self.slots, header.action_size), np.float32)
         rewards = np.zeros((header.seq_len, self.slots), np.float32)
-        giving_up = GivingUp(Limits(self.config.patience, header.seq_len), self.slots)
+        giving_up = GivingUp(self.slots, self.config.patience, header.seq_len)
         for slot, i in enumerate(ids):
             writer.add(i, self.tap.frames[slot])
         for t in range(header.seq_len):

@@ -23,8 +23,6 @@ class Limits(NamedTuple):
     patience: int | None = None
     """after so many steps in a row without a positive reward, what `due` takes off included: most early candidates
     leave the road for good"""
-    steps: int | None = None
-    """after so many steps: what counts is how far a candidate gets in them, which teaches speed"""
     pace: float | None = None
     """what a step is paid at most"""
     due: float | None = None
@@ -50,15 +48,16 @@ class GivingUp:
     """Says step by step which of the episodes that began together are to be given up.
 
     Args:
-        limits: when that is.
         num: number of episodes, B.
+        patience: after so many steps in a row without a positive reward.
+        most: after so many steps.
 
     Attributes:
         lost: whose patience is at an end, bool (B,).
     """
 
-    def __init__(self, limits: Limits, num: int) -> None:
-        self._patience, self._most = limits.patience or math.inf, limits.steps or math.inf
+    def __init__(self, num: int, patience: int | None, most: float = math.inf) -> None:
+        self._patience, self._most = patience or math.inf, most
         self._steps, self._rewarded = 0, np.zeros(num, np.int64)
         self.lost = np.zeros(num, bool)
 
@@ -157,7 +156,7 @@ def _play(env: SlotEnv, act: Act, seeds: Sequence[int] | np.ndarray, limits: Lim
 
     returns = np.zeros(env.num_envs)
     lengths = np.zeros(env.num_envs, np.int64)
-    giving_up = GivingUp(limits, env.num_envs)
+    giving_up = GivingUp(env.num_envs, limits.patience)
     flags = {name: np.zeros(env.num_envs, bool) for name in ("terminated", "truncated", "lap_finished")}
     tally = Tally(env.measures, env.num_envs)
     actions = np.zeros(env.action_space.shape or (), np.float32)

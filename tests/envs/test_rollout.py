@@ -73,15 +73,6 @@ def test_patience_gives_up_what_earns_nothing():
     assert evaluate(env, controller, params, [44, 0, 43]).lengths.tolist() == [6, 2, 5]
 
 
-def test_episodes_may_be_cut_short_for_training():
-    env, inner, controller = an_env(3)
-    cut = evaluate(env, controller, with_gas(controller, 3), [44, 0, 43], limits=Limits(steps=3))
-    assert cut.lengths.tolist() == [3, 2, 3]
-    assert inner.simulated == 8
-    assert cut.terminated.tolist() == [False, True, False], "neither terminated nor truncated where cut"
-    assert cut.truncated.tolist() == [False, False, False]
-
-
 def test_a_step_is_paid_so_much_at_most_and_losing_patience_costs():
     """Seeds 44, 43 and 20 pay 44, 53 and 20 a step with this gas, in 6, 5 and 2 steps; 0 without gas pays nothing."""
     env, inner, controller = an_env(4)

@@ -1,4 +1,4 @@
-"""What the tests of users' mistakes share: a run that the commands made, and a command that must refuse."""
+"""What these tests share: runs that hold V and M, or everything, and a command that must refuse."""
 
 import shutil
 from collections.abc import Callable
@@ -8,7 +8,19 @@ import pytest
 
 from tests.data.tiny_store import make_store
 from tests.scripts.six_commands import COMMANDS, SPEC, train_c, train_m, train_v
+from tests.scripts.tiny_run import make_run
 from utils import cli
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory with V, M and start states, all of them tiny."""
+    return make_run(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def logs(models: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(models, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")
