@@ -78,16 +78,25 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     changed = [name for name in settings if settings[name] != before[name]]
     longer = ("rounds", "last_generations", "fine_generations")
-    free = {*longer, "validation_episodes", "fine_validation_episodes", "max_workers", "logs", "carla"}
+    free = {*longer, "validation_episodes", "fine_validation_episodes"}
+    free |= {"max_workers", "logs", "carla", "yardstick"}
     check(
         set(changed) <= free,
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
+    ends = [f"round {before['rounds']}: {step}" for step in ("C in the real environment", "C on more tracks")]
+    check(
+        settings["rounds"] <= before["rounds"]
+        or settings["generations"]
+        or not {*ends} & {*record["done"], *record.get("spent", {})},
+        f"the rounds of {config.logs} are dream only, but its driver has been evolved for real by now, and further "
+        f"dreams would begin with him; pass --rounds {before['rounds']}, or another --logs.",
+    )
     if any(settings[name] > before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
-        for step in ("C in the real environment", "C on more tracks"):
-            record["done"].pop(f"round {before['rounds']}: {step}", None)
+        for step in ends:
+            record["done"].pop(step, None)
     record["config"] = settings
     write_json(path, record)
     return record

@@ -38,8 +38,6 @@ class PipelineConfig:
     """rollouts that each further round adds: the current controller with noise, and some others"""
     failures_per_round: int = 0
     """rollouts besides of where the evolution in the dream has got to, which may have learnt to exploit M"""
-    failures_noise: float = 0.1
-    """noise on its actions: with more of it, M would see the noise's failures instead of the driver's own"""
     lapses: float = 0.0
     """chance at each decision that the lane follower looks away, as in generation_script.py"""
     seq_len: int = 334
@@ -101,8 +99,6 @@ class PipelineConfig:
     """generations that follow on more tracks: on few of them good candidates are told apart by luck"""
     fine_samples: int = 12
     """real tracks for each candidate in these"""
-    fine_hard_tracks: float = 0.0
-    """share of them that are hard for the mean controller, as in traincontroller.py"""
     fine_validation_episodes: int = 64
     """fixed tracks on which controllers are compared in these: they differ by less"""
     pop_size: int = 32
@@ -156,7 +152,6 @@ class PipelineConfig:
             self,
             "rollouts_per_round",
             "failures_per_round",
-            "failures_noise",
             "strain_penalty",
             "lost_penalty",
         )
@@ -185,7 +180,6 @@ class PipelineConfig:
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
             "dream-hard-tracks": self.dream_hard_tracks,
-            "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
         for flag, share in shares.items():

@@ -9,6 +9,8 @@ from utils import cli
 
 SAME_TIME = "{minutes that V took}"
 """Stands in the plan for a number that is known when V has been trained."""
+FAILURES_NOISE = "0.1"
+"""Noise on the actions of drivers whose failures M shall see: with more of it, it would see the noise's."""
 
 
 class Step(NamedTuple):
@@ -44,7 +46,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     steps = []
     if number > 1 and config.failures_per_round:
         known = ["--policy", "dreamer", "--rollouts", str(rollouts - config.rollouts_per_round)]
-        known += ["--noise", str(config.failures_noise)]
+        known += ["--noise", FAILURES_NOISE]
         steps.append(("collect what the dream got wrong", collect + known))
     steps.append(("collect", [*collect, "--policy", policy, "--rollouts", str(rollouts)]))
     data = ["--dataset", dataset, *logs, *seed]
@@ -83,7 +85,6 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
         size = _flags(generations=generations, n_samples=config.fine_samples)
-        size += _flags(hard_tracks=config.fine_hard_tracks or None)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 

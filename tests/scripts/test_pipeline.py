@@ -122,8 +122,6 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     assert set(few) ^ set(more) == {"60", "4", "16", "90", "12", "64"}, (
         "otherwise the same, so that it goes on"
     )
-    hard = plan(replace(config, fine_hard_tracks=0.5))
-    assert [step.name for step in hard if "--hard-tracks" in step.command] == ["round 2: C on more tracks"]
     assert "round 1: C on more tracks" not in steps
     assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C evolved for real")
 
@@ -205,6 +203,33 @@ def test_other_settings_are_refused_and_more_rounds_go_on(tmp_path):
     left = [step.name for step in plan(longer) if step.name not in open_record(longer)["done"]]
     assert left[0] == "round 2: C in the real environment"
     assert left[1].startswith("score")
+
+
+def test_dream_only_rounds_never_go_on_from_a_driver_evolved_for_real(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run", generations=0)
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    with pytest.raises(UserError, match=r"evolved for real.*--rounds 2, or another --logs"):
+        open_record(replace(config, rounds=3))
+    begun = "round 2: C in the real environment"
+    record["spent"][begun] = record["done"].pop(begun)["seconds"]
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    with pytest.raises(UserError, match="evolved for real"):
+        open_record(replace(config, rounds=3))
+    del record["spent"][begun]
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    assert open_record(replace(config, rounds=3))["config"]["rounds"] == 3
+
+
+def test_the_yardstick_may_come_later(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run", yardstick=False)
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 1.0, "command": ""} for step in plan(config)}
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    later = replace(config, yardstick=True)
+    left = [step.name for step in plan(later) if step.name not in open_record(later)["done"]]
+    assert left == ["round 2: plain VAE, as long as V"]
 
 
 def test_fresh_never_removes_what_is_no_run(tmp_path):
