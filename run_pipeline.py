@@ -3,7 +3,7 @@
 Every further round collects with the current controller, and with the driver that found what M does not know, trains
 V and M on with all the data, and evolves again. Each stage is one of the root scripts, run as you would run it by
 hand; the commands are printed. Writes RUN/pipeline.json (what is done), RUN/test-*.json (scores), RUN/drive.mp4 and
-RUN/report.html.
+RUN/report.html. Without a preset it is the quick one.
 """
 
 import contextlib
@@ -36,7 +36,14 @@ STOP_S = 30.0
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not done yet."""
-    config = cli.parse(PipelineConfig, argv, prog="run_pipeline.py", description=__doc__, presets=PRESETS)
+    config = cli.parse(
+        PipelineConfig,
+        argv,
+        prog="run_pipeline.py",
+        description=__doc__,
+        presets=PRESETS,
+        default=PRESETS["quick"],
+    )
     steps = plan(config)
     if config.dry_run:
         print(cli.describe(config))

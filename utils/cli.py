@@ -38,6 +38,7 @@ def parse(
     prog: str | None = None,
     description: str | None = None,
     presets: Mapping[str, Config] | None = None,
+    default: Config | None = None,
 ) -> Config:
     """Parse a (nested) config dataclass from a command line.
 
@@ -47,12 +48,12 @@ def parse(
         prog: name shown in the help.
         description: text shown in the help.
         presets: named defaults; `--preset NAME` picks one and flags override it.
+        default: the defaults without a preset; those of the class if None.
 
     Returns:
         The config. Wrong flags end the process with code 2, as argparse does.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    default = None
     if presets:
         name, args = _take_preset(args)
         if name is not None:

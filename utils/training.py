@@ -77,7 +77,7 @@ class FitConfig:
     seed: int = 0
     """seed of initialisation, batches and noise"""
     amp: bool = True
-    """bfloat16 autocast on CUDA"""
+    """bfloat16 autocast on CUDA; --no-amp: float32"""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""

@@ -34,7 +34,7 @@ class NVAEConfig:
     warmup: float = 0.3
     """Portion of training over which the weight of the KL rises from nearly 0 to 1."""
     balance: bool = True
-    """During that time, weigh each group's KL by its size, so that none is shut off."""
+    """During that time each group's KL is weighed by its size, so that none is shut off; --no-balance: all alike."""
     free_nats: float = 0.0
     """Each group may use this many nats for nothing; 0 is the plain ELBO."""
     spectral_weight: float = 1e-2

@@ -268,6 +268,13 @@ def test_every_preset_is_a_plan_that_can_be_printed(tmp_path, monkeypatch, capsy
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_preset_it_is_the_quick_one(capsys):
+    run_pipeline.main(["--dry-run"])
+    bare = capsys.readouterr().out
+    run_pipeline.main(["--preset", "quick", "--dry-run"])
+    assert bare == capsys.readouterr().out
+
+
 def test_a_step_that_is_run_again_counts_all_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(run_pipeline, "HERE", tmp_path)
     config, step = PipelineConfig(logs=tmp_path / "run"), Step("nap", ["nap.py"])
