@@ -9,7 +9,6 @@ RUN/report.html. Without a preset it is the quick one.
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from data.pipeline import PRESETS, PipelineConfig
 from data.pipeline_plan import SAME_TIME, Step, plan
 from utils import cli
 from utils.errors import check
-from utils.files import check_writable, read_json, write_json
+from utils.files import LOCK, check_writable, empty, only_writer, read_json, write_json
 from utils.parallel import available_cores
 from utils.report import TITLES, score_line, score_title, write_report
 
@@ -50,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\n".join(f"# {step.name}\npython {shlex.join(step.command)}" for step in steps))
         return
     check_writable(config.logs / "pipeline.json")
+    with only_writer(config.logs / LOCK, f"another run_pipeline.py is at work in {config.logs}"):
+        run_left(config, steps)
+    show_result(config)
+
+
+def run_left(config: PipelineConfig, steps: Sequence[Step]) -> None:
+    """Run the steps that have not been done."""
     record = open_record(config)
     left = [step for step in steps if step.name not in record["done"]]
     if not left:
@@ -59,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     for step in left:
         run_step(config, step, record)
-    show_result(config)
 
 
 def open_record(config: PipelineConfig) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     path = config.logs / "pipeline.json"
     if config.fresh and config.logs.exists():
         check(path.exists(), f"{config.logs} holds no pipeline run; --fresh will not remove it.")
-        shutil.rmtree(config.logs)
+        empty(config.logs, last=path.name)
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
     if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
@@ -92,6 +97,11 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
+    beyond = [f"round {number}:" for number in range(settings["rounds"] + 1, before["rounds"] + 1)]
+    check(
+        not any(name.startswith(tuple(beyond)) for name in (*record["done"], *record.get("spent", {}))),
+        f"{config.logs} is beyond round {settings['rounds']}; pass --rounds {before['rounds']}, or another --logs.",
+    )
     ends = [f"round {before['rounds']}: {step}" for step in ("C in the real environment", "C on more tracks")]
     check(
         settings["rounds"] <= before["rounds"]
@@ -103,7 +113,8 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     if any(settings[name] > before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
         for step in ends:
-            record["done"].pop(step, None)
+            if step in record["done"]:  # its time counts on
+                record.setdefault("spent", {})[step] = record["done"].pop(step)["seconds"]
     record["config"] = settings
     write_json(path, record)
     return record

@@ -18,7 +18,7 @@ from data import trained
 from data.trained import DEFAULT_LOGS, SHIPPED, SHIPPED_CARLA, STAGES
 from envs import specs
 from envs.dream import DreamConfig
-from envs.evaluation import Driver, Place, PlayerMaker, Scores, play
+from envs.evaluation import Driver, Place, PlayerMaker, Scores, dream_slots, play
 from envs.measures import Measure
 from envs.recording import Scene, film, picture
 from utils import cli, seeding
@@ -107,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (film_path, config.json):
         check_file_to_write(path)
     slots, workers = specs.capacity(spec, config.slots, config.max_workers or available_cores())
+    if config.place == "dream":
+        slots = dream_slots(config.slots, world.world_model)
     with (
         open_backend(config.backend, maker, workers) as backend,
         bar(config.episodes, "test", "episodes") as progress,
@@ -119,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             seeds,
             slots,
             driver=DRIVERS[config.driver],
-            on_episodes=lambda episodes, _: progress.update(episodes),
+            on_episodes=progress.update,
         )
     env = envs.make_from(spec, 1)
     repeat = int(spec["options"].get("action_repeat", 1))
@@ -131,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if film_path is not None:
         driver = None if config.driver == "pursuit" else controller
         scenes = film(env, world.world_model, driver, params, seeds[0], config.resync)
-        with num_threads(1):  # as the backends do: a drive filmed is the drive scored
+        with num_threads(
+            1
+        ):  # as the backends do: a drive filmed is the drive scored, but for the last bits of a batch of one
             count = write_film(film_path, scenes, config.resync, env.metadata.get("render_fps", FPS) / repeat)
         print(f"{count} frames of track {seeds[0]} in {film_path}")
     env.close()

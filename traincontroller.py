@@ -91,31 +91,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     run = RunDir(config.logs, STAGES[config.place])
     check_writable(run.path)
-    state = saved_state(config, run, world)
-    means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
-    prepare(config, run, goes_on=state is not None)
-    with open_backend(config.backend, maker, workers) as backend:
-        search = ControllerSearch(config, run, world, controller, starts, backend, slots)
-        if state is not None:
-            search.restore(state)
-        run.write_config(cli.to_json(config))
+    with run.lock():
+        state = saved_state(config, run, world)
+        means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
+        prepare(config, run, goes_on=state is not None)
+        with open_backend(config.backend, maker, workers) as backend:
+            search = ControllerSearch(config, run, world, controller, starts, backend, slots)
+            if state is not None:
+                search.restore(state)
+            run.write_config(cli.to_json(config))
+            print(
+                f"{controller.num_params:,} parameters; {config.pop_size} candidates x {config.n_samples} tracks a "
+                f"generation, on {workers} workers" + ("" if config.display else "; --display shows each"),
+                flush=True,
+            )
+            with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
+                if state is None:
+                    search.start(means, logger)
+                try:
+                    reason = search.evolve(logger)
+                finally:
+                    draw_curves(run)
         print(
-            f"{controller.num_params:,} parameters; {config.pop_size} candidates x {config.n_samples} tracks a "
-            f"generation, on {workers} workers" + ("" if config.display else "; --display shows each"),
-            flush=True,
+            f"{run.path}: {reason}, or start over with --fresh.\n"
+            f"best validation return {search.best_score:.1f} (mean of {config.validation_episodes} tracks), kept in "
+            f"{run.best}"
         )
-        with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
-            if state is None:
-                search.start(means, logger)
-            try:
-                reason = search.evolve(logger)
-            finally:
-                draw_curves(run)
-    print(
-        f"{run.path}: {reason}, or start over with --fresh.\n"
-        f"best validation return {search.best_score:.1f} (mean of {config.validation_episodes} tracks), kept in "
-        f"{run.best}"
-    )
 
 
 def saved_state(config: ControllerConfig, run: RunDir, world: trained.Trained) -> dict[str, Any] | None:

@@ -132,48 +132,49 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_writable(run.path)
     if not config.fresh:
         check_same_model(run, model)
-    run.prepare(config.fresh)
-    latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
-    mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
-    model.set_statistics(mean, std, latents.reward_std("train"))
-    train, held_out = (
-        SequenceSet(latents, split, config.seq_len, config.fit.batch_size, config.fit.seed, device)
-        for split in ("train", "validation")
-    )
-    total_steps = config.fit.total_steps(train.num_windows)
-    done = finished_steps(run)
-    check_same_vision(run, vision_mark, done, total_steps)
-    info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
-    spread = spread_indices(held_out.num_batches(), config.validation_batches)
-    result = fit(
-        model=model,
-        batch_at=train.batch_at,
-        total_steps=total_steps,
-        config=config.fit,
-        run=run,
-        device=device,
-        validate=lambda m: evaluate(m, (held_out.ordered_batch(i) for i in spread)),
-        make_checkpoint=lambda m: m.to_checkpoint(info),
-        on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
-        key=f"{vision_mark}{store.fingerprint()} {judged_by(config)}",
-        settings=cli.to_json(replace(config, dataset=store.rootdir)),
-    )
-    memory = load_built(run.best, build, "mdnrnn")
-    assert isinstance(memory, MDNRNN)
-    world_model = WorldModel(vision, memory, device)
-    keep_starts(run, config, world_model, latents, newest_drives(store), info)
-    report(run, held_out, world_model)
-    if result.step == done:
-        print(
-            f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh to "
-            "start over."
+    with run.lock():
+        run.prepare(config.fresh)
+        latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
+        mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
+        model.set_statistics(mean, std, latents.reward_std("train"))
+        train, held_out = (
+            SequenceSet(latents, split, config.seq_len, config.fit.batch_size, config.fit.seed, device)
+            for split in ("train", "validation")
         )
+        total_steps = config.fit.total_steps(train.steps_per_epoch * config.fit.batch_size)
+        done = finished_steps(run)
+        check_same_vision(run, vision_mark, done, total_steps)
+        info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
+        spread = spread_indices(held_out.num_batches(), config.validation_batches)
+        result = fit(
+            model=model,
+            batch_at=train.batch_at,
+            total_steps=total_steps,
+            config=config.fit,
+            run=run,
+            device=device,
+            validate=lambda m: evaluate(m, (held_out.ordered_batch(i) for i in spread)),
+            make_checkpoint=lambda m: m.to_checkpoint(info),
+            on_eval=lambda m, step, logger: draw(WorldModel(vision, m, device), latents, store, step, logger),
+            key=f"{vision_mark}{store.fingerprint()} {judged_by(config)}",
+            settings=cli.to_json(replace(config, dataset=store.rootdir)),
+        )
+        memory = load_built(run.best, build, "mdnrnn")
+        assert isinstance(memory, MDNRNN)
+        world_model = WorldModel(vision, memory, device)
+        keep_starts(run, config, world_model, latents, newest_drives(store), info)
+        report(run, held_out, world_model)
+        if result.step == done:
+            print(
+                f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh "
+                "to start over."
+            )
 
 
 def judged_by(config: TrainMDRNNConfig) -> tuple[float, ...]:
     """What the validation loss depends on besides V and the data: losses under others cannot be compared."""
     weights = config.reward_weight, config.termination_weight, config.termination_positive_weight
-    return *weights, config.seq_len, config.validation_batches
+    return *weights, config.seq_len, config.validation_batches, config.fit.batch_size, config.fit.seed
 
 
 def load_vision(run: RunDir, store: EpisodeStore) -> tuple[VisionModel, str]:

@@ -121,30 +121,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_same_model(run, model, store)
     train = FrameSet(store, "train", config.max_frames)
     held_out = FrameSet(store, "validation", config.max_frames).spread(config.validation_frames)
-    run.prepare(config.fresh)
-    print(sizes(model))
-    total_steps = config.fit.total_steps(len(train))
-    done = finished_steps(run)
-    info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
-    result = fit(
-        model=model,
-        batch_at=lambda step: train.batch_at(step, config.fit.batch_size, config.fit.seed),
-        total_steps=total_steps,
-        config=config.fit,
-        run=run,
-        device=device,
-        validate=lambda v: evaluate(v, held_out, parts),
-        make_checkpoint=lambda v: v.to_checkpoint(info),
-        on_eval=lambda v, step, logger: draw(v, held_out, step, logger, run),
-        key=f"{store.fingerprint()} {config.validation_frames} of {config.max_frames}",
-        settings=cli.to_json(replace(config, dataset=store.rootdir)),
-    )
-    report(run, held_out, parts, result.seconds, result.step)
-    if result.step == done:
-        print(
-            f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
-            "go on, or --fresh to start over."
+    with run.lock():
+        run.prepare(config.fresh)
+        print(sizes(model))
+        total_steps = config.fit.total_steps(len(train))
+        done = finished_steps(run)
+        info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
+        result = fit(
+            model=model,
+            batch_at=lambda step: train.batch_at(step, config.fit.batch_size, config.fit.seed),
+            total_steps=total_steps,
+            config=config.fit,
+            run=run,
+            device=device,
+            validate=lambda v: evaluate(v, held_out, parts),
+            make_checkpoint=lambda v: v.to_checkpoint(info),
+            on_eval=lambda v, step, logger: draw(v, held_out, step, logger, run),
+            key=f"{store.fingerprint()} {config.validation_frames} of {config.max_frames}",
+            settings=cli.to_json(replace(config, dataset=store.rootdir)),
         )
+        report(run, held_out, parts, result.seconds, result.step)
+        if result.step == done:
+            print(
+                f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
+                "go on, or --fresh to start over."
+            )
 
 
 def make_model(config: TrainVAEConfig) -> VisionModel:

@@ -9,7 +9,6 @@ dataset of data/generation_script.py. Works in LOGS/TABLE, writes LOGS/TABLE.jso
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from models.vae import VAE
 from utils import cli
 from utils.checkpoint import load_built, load_checkpoint, save_checkpoint
 from utils.errors import check, check_positive
-from utils.files import read_json, write_json
+from utils.files import atomic_write, read_json, write_json
 from utils.logger import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -277,8 +276,7 @@ def _slug(kind: str, flags: Sequence[str]) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        atomic_write(target, source.read_bytes())
 
 
 if __name__ == "__main__":

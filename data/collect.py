@@ -1,12 +1,11 @@
 """Recording: slices of episode ids become shards, on as many workers as you like, always with the same bytes.
 
 Ids are cut into fixed slices of ten. A worker plays a slice's episodes side by side, one env slot each; what an
-episode is follows from the dataset's seed, its id and its policy alone.
+episode is follows from the dataset's seed, its id and its policy; of one that V, M and C drive, to the last bits only
+if the slice has the same ids (a batch of another size rounds differently).
 """
 
-import contextlib
-import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -239,29 +238,6 @@ def make_env(spec: dict[str, Any], num_envs: int) -> SlotEnv:
     check(len(shape) == 3 and shape[2] == 3, f"{spec['name']} emits no frames (H, W, 3), but {shape}.")
     check(isinstance(env.single_action_space, Box), f"{spec['name']} takes no vector of actions.")
     return env
-
-
-@contextlib.contextmanager
-def only_writer(rootdir: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back when the process ends, however it ends.
-
-    Raises:
-        UserError: another generation command is at work there.
-    """
-    is_new = not rootdir.exists()
-    rootdir.mkdir(parents=True, exist_ok=True)
-    lock = rootdir / ".lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another generation command is filling {rootdir}; wait for it to end.") from None
-        try:
-            yield
-        finally:
-            if is_new and list(rootdir.iterdir()) == [lock]:  # it came to nothing
-                lock.unlink()
-                rootdir.rmdir()
 
 
 def total_frames(infos: Sequence[EpisodeInfo]) -> int:

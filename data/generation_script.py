@@ -14,7 +14,7 @@ from typing import Any
 if not __package__:  # run as a script, Python puts data/ on the path, not the repository
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from data.collect import SLICE, CollectorMaker, PolicyName, Slice, make_env, only_writer, plan, total_frames
+from data.collect import SLICE, CollectorMaker, PolicyName, Slice, make_env, plan, total_frames
 from data.episodes import Index, load_index
 from data.policies import NoiseConfig
 from data.shards import DatasetHeader
@@ -24,7 +24,7 @@ from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
 from utils.device import DeviceName
 from utils.errors import check, check_not_negative, check_positive
-from utils.files import check_writable, sweep_temp
+from utils.files import LOCK, check_writable, only_writer, sweep_temp
 from utils.parallel import available_cores, open_backend
 from utils.progress import bar
 
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = env_spec(config)
     here = specs.at_simulator(spec, config.carla)
     check_writable(rootdir)
-    with only_writer(rootdir):
+    with only_writer(rootdir / LOCK, f"another generation command is filling {rootdir}"):
         index, has_guide = _open_dataset(config, rootdir, spec, here)
         has_controller = driver_files(config.logs) is not None
         slices = plan(index, config.rollouts, config.policy, has_controller, has_guide)

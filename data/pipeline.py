@@ -118,7 +118,7 @@ class PipelineConfig:
     renderer: Literal["gymnasium", "fast"] = "gymnasium"
     """renderer of the final score"""
     yardstick: bool = True
-    """the plain VAE is trained for as long as the NVAE, to compare them in the report; --no-yardstick leaves it out"""
+    """the plain VAE is trained as long as the NVAE, to compare them in the report; --no-yardstick leaves it out"""
     max_workers: int | None = None
     """worker processes; one a core by default"""
     seed: int = 0
@@ -160,6 +160,11 @@ class PipelineConfig:
         check(
             self.dream_generations or self.ends_for_real,
             "with --dream-generations 0 and --last-generations 0 nothing is evolved; pass one of them.",
+        )
+        check(
+            self.ends_for_real or not self.generations or self.rounds == 1,
+            f"with --last-generations 0 C shall only ever dream, but with --generations {self.generations} it is "
+            "evolved for real in the rounds before; pass --generations 0, too.",
         )
         check(
             self.dream_generations or self.rounds == 1,

@@ -1,8 +1,8 @@
 """Behaviours that fill a dataset. All act on B slots; each slot draws from its own generator.
 
-A slot's generator follows from the dataset's seed and the episode's id, so that no episode depends on which others
-are run beside it. A policy is reset once and then acts step by step on every slot, idle or not: a slot's draws are
-counted by its own steps.
+A slot's generator follows from the dataset's seed and the episode's id, so that no episode's draws depend on which
+others are run beside it. A policy is reset once and then acts step by step on every slot, idle or not: a slot's
+draws are counted by its own steps.
 
 Axes: b slots, a action, f features, n parameters.
 """

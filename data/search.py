@@ -19,7 +19,7 @@ import torch
 
 from data.search_config import SearchConfig
 from data.trained import Trained, save_controller
-from envs.evaluation import GPU_DREAMS, Place, Scores, Task, play
+from envs.evaluation import Place, Scores, Task, dream_slots, play
 from envs.rollout import EpisodeStats, Limits
 from envs.starts import StartStates
 from models.controller import LinearController
@@ -84,8 +84,8 @@ class ControllerSearch:
         self.controller, self.starts, self.backend = controller, starts, backend
         self.features = starts.features()[:, : controller.feature_size]
         self.centre = self.features.mean(0)
-        dreams = GPU_DREAMS if world.world_model.device.type == "cuda" else None
-        self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": config.slots or dreams}
+        dreams = dream_slots(config.slots, world.world_model)
+        self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": dreams}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.average = self.evolution.mean
         self.best_score = -np.inf
@@ -186,7 +186,7 @@ class ControllerSearch:
         return reason
 
     def _train(
-        self, params: np.ndarray, seeds: list[int], on_episodes: Callable[[int, int], None] | None = None
+        self, params: np.ndarray, seeds: list[int], on_episodes: Callable[[int], object] | None = None
     ) -> Scores:
         """Controllers where candidates are tried, as candidates are."""
         config, place = self.config, self.config.place
@@ -218,7 +218,7 @@ class ControllerSearch:
         # ask
         candidates = self._uncentred(self.evolution.ask())
         # evaluate
-        on_episodes = None if progress is None else lambda episodes, _: progress.update(episodes)
+        on_episodes = None if progress is None else progress.update
         scores = self._train(candidates, tracks, on_episodes)
         fitness = finite_fitness(scores.returns.mean(axis=1))
         frames += int(scores.lengths.sum())

@@ -161,6 +161,11 @@ def slice_size(place: Place, num_pairs: int, slots: int | None = None) -> int:
     return int(np.clip(num_pairs // TASKS_WANTED, fewest, most))
 
 
+def dream_slots(slots: int | None, world_model: WorldModel) -> int | None:
+    """Dreams in a task: the user's number; on a GPU else all that fit one graph; or else as `slice_size` has it."""
+    return slots or (GPU_DREAMS if world_model.device.type == "cuda" else None)
+
+
 def play(
     backend: Backend[Task, EpisodeStats],
     place: Place,
@@ -170,7 +175,7 @@ def play(
     slots: int | None = None,
     limits: Limits = NO_LIMITS,
     driver: Driver = "controller",
-    on_episodes: Callable[[int, int], object] | None = None,
+    on_episodes: Callable[[int], object] | None = None,
 ) -> Scores:
     """Play every controller on every seed.
 
@@ -183,7 +188,7 @@ def play(
         slots: episodes in a task; chosen by the number of pairs if None.
         limits: when an episode is given up.
         driver: who drives; under "guide" the controllers only stand for how often.
-        on_episodes: called with the number of episodes and of frames when a task is done.
+        on_episodes: called with the number of episodes when a task is done.
     """
     rows = np.repeat(np.asarray(params, np.float32), len(seeds), axis=0)
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
@@ -195,7 +200,7 @@ def play(
 
     def tell(_: int, stats: EpisodeStats) -> None:
         if on_episodes is not None:
-            on_episodes(len(stats.returns), int(stats.lengths.sum()))
+            on_episodes(len(stats.returns))
 
     parts = backend.map(tasks, tell)
     shape = (len(params), len(seeds))

@@ -71,11 +71,8 @@ class VisionModel(nn.Module, ABC):
         return copy.deepcopy(self).eval().requires_grad_(False)
 
     def to_checkpoint(self, info: Mapping[str, Any] | None = None) -> Checkpoint:
-        """This model as a checkpoint: config and weights, on the CPU, with the given info."""
-        weights = {
-            name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict().items()
-        }
-        return Checkpoint(self.kind, asdict(self.config), weights, dict(info or {}))
+        """This model as a checkpoint: config and weights, with the given info."""
+        return Checkpoint(self.kind, asdict(self.config), self.state_dict(), dict(info or {}))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from utils.errors import UserError
@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a model file, atomically."""
+    """Write a model file, atomically; the same checkpoint has the same bytes, and so the same `fingerprint`."""
     header = {
         "format": FORMAT,
         "kind": checkpoint.kind,
@@ -48,7 +48,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "info": json.dumps(checkpoint.info),
     }
     weights = {name: w.detach().cpu().contiguous().clone() for name, w in checkpoint.weights.items()}
-    atomic_write(path, lambda temp: save_file(weights, temp, header))
+    atomic_write(path, _in_order(save(weights, header)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in an order that changes by chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:

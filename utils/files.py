@@ -1,17 +1,20 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
 
 TEMP_MARK = ".partial-"
+LOCK = ".lock"
 
 
 def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -25,12 +28,10 @@ def atomic_write(path: Path, content: bytes | Callable[[Path], None]) -> None:
     temp = path.with_name(f"{path.name}{TEMP_MARK}{os.getpid()}")
     try:
         temp.touch()
-        mode = temp.stat().st_mode
         if callable(content):
             _write_with(content, temp, path)
         else:
             temp.write_bytes(content)
-        temp.chmod(mode)  # safetensors makes its files the owner's alone
         with temp.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temp, path)
@@ -69,6 +70,44 @@ def check_space(path: Path, num_bytes: int) -> None:
                     raise OSError(error.errno, error.strerror, str(path)) from None
     if shutil.disk_usage(path.parent).free < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def empty(folder: Path, last: str = "") -> None:
+    """Remove what is in a folder, which may be a link to one, but for locks; the file of the name `last` at last."""
+    for child in sorted(folder.iterdir(), key=lambda child: child.name == last):
+        if child.name.endswith(LOCK):
+            continue
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
+
+
+@contextlib.contextmanager
+def only_writer(lock: Path, at_work: str) -> Iterator[None]:
+    """Hold a lock, which the system takes back when the process ends, however it ends.
+
+    Args:
+        lock: its file; the folder is made, and removed again if nothing comes of it.
+        at_work: who else holds it, "another ... is at work in ...".
+
+    Raises:
+        UserError: another process does.
+    """
+    folder = lock.parent
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{at_work}; wait for it to end, or stop it.") from None
+        try:
+            yield
+        finally:
+            if is_new and list(folder.iterdir()) == [lock]:  # it came to nothing
+                lock.unlink()
+                folder.rmdir()
 
 
 def check_writable(path: Path) -> None:

@@ -13,12 +13,12 @@ exp_dir/
 ```
 """
 
-import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.files import read_json, sweep_temp, write_json
+from utils.files import LOCK, empty, only_writer, read_json, sweep_temp, write_json
 
 UNSAID = ("fresh", "dry-run", "display", "max-workers", "logs", "dataset", "generations", "target-return")
 UNSAID += ("epochs", "max-steps", "max-minutes", "max-hours", "backend", "carla")
@@ -84,6 +84,14 @@ class RunDir:
                 print(f"note: {self.path} goes on with other settings than before: {', '.join(changed)}.")
         write_json(self.config, settings)
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the stage for this process.
+
+        Raises:
+            UserError: another one holds it.
+        """
+        return only_writer(self.root / f".{self.stage}{LOCK}", f"another command is at work in {self.path}")
+
     def prepare(self, fresh: bool = False) -> "RunDir":
         """Make the folders and sweep what a killed run left half written.
 
@@ -91,7 +99,7 @@ class RunDir:
             fresh: remove what an earlier run made, to start over.
         """
         if fresh and self.path.exists():
-            shutil.rmtree(self.path)
+            empty(self.path)
         for folder in (self.checkpoints, self.pictures):
             folder.mkdir(parents=True, exist_ok=True)
             sweep_temp(folder)

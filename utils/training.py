@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,14 +34,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
 }
-
-
-class Trainable(Protocol):
-    """What `fit` needs of a model: besides being a torch module, a loss."""
-
-    def loss(self, batch: Any, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise and what to log; `progress` in [0, 1] drives warm-ups."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,8 @@ def fit(
     """Train a model, resuming from `run` where an earlier call stopped.
 
     Args:
-        model: a `Trainable` module; moved to `device`, trained in place.
+        model: moved to `device`, trained in place; `model.loss(batch, progress)` gives the scalar to minimise and
+            what to log, (tensor, dict of tensors), where progress in [0, 1] drives warm-ups.
         batch_at: step -> batch (a tensor, a tuple of them, or anything with `to(device)`); a pure function.
         total_steps: updates in the whole run.
         config: hyperparameters.
@@ -211,7 +204,9 @@ def fit(
                 _save(run, model, average, optimizer, config, state, scores["loss"], make_checkpoint(average))
             sums.clear()
             since = state.step
-    if not run.best.exists():  # somebody deleted it, perhaps because it was damaged
+    if (
+        state.step == 0 or not run.best.exists()
+    ):  # untrained; or somebody deleted it, perhaps because it was damaged
         save_checkpoint(run.best, make_checkpoint(average))
     model.load_state_dict(average.state_dict())
     return FitResult(state.step, state.best_loss, state.skipped, state.seconds)

@@ -12,7 +12,7 @@ import torch
 
 import envs
 from data import generation_script, shards, trained
-from data.collect import CollectorMaker, only_writer, plan, track_seed
+from data.collect import CollectorMaker, plan, track_seed
 from data.episodes import EpisodeStore, Index
 from data.policies import NoiseConfig
 from data.shards import DatasetHeader
@@ -23,6 +23,7 @@ from tests.envs.tiny import HIGH, LOW, tiny_world_model
 from tests.scripts.tiny_run import make_run
 from utils.checkpoint import save_checkpoint
 from utils.errors import UserError
+from utils.files import LOCK, only_writer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = [sys.executable, "data/generation_script.py", *ENV]
@@ -265,7 +266,10 @@ def test_without_a_controller_evolved_for_real_the_dreams_one_drives(tmp_path: P
 
 
 def test_two_commands_on_one_folder_do_not_mix(tmp_path: Path):
-    with only_writer(tmp_path), pytest.raises(UserError, match="another generation command is filling"):
+    with (
+        only_writer(tmp_path / LOCK, "held"),
+        pytest.raises(UserError, match="another generation command is filling"),
+    ):
         record(tmp_path, 5)
 
 

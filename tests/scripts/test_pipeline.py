@@ -232,6 +232,36 @@ def test_the_yardstick_may_come_later(tmp_path):
     assert left == ["round 2: plain VAE, as long as V"]
 
 
+def test_a_step_that_goes_on_keeps_its_time(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run")
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 60.0, "command": ""} for step in plan(config)}
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    longer = open_record(replace(config, last_generations=config.last_generations + 1))
+    assert longer["spent"] == {"round 2: C in the real environment": 60.0}
+
+
+def test_a_run_never_goes_back_to_fewer_rounds_than_it_has_begun(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run", rounds=3)
+    record = open_record(config)
+    record["done"] = {step.name: {"seconds": 60.0, "command": ""} for step in plan(replace(config, rounds=1))}
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    assert open_record(replace(config, rounds=1))["config"]["rounds"] == 1
+    assert open_record(config)["config"]["rounds"] == 3
+    record["spent"] = {"round 2: collect": 1.0}
+    run_pipeline.write_json(tmp_path / "run" / "pipeline.json", record)
+    with pytest.raises(UserError, match="is beyond round 1; pass --rounds 3, or another --logs"):
+        open_record(replace(config, rounds=1))
+
+
+def test_one_pipeline_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        run_pipeline, "run_left", lambda config, steps: run_pipeline.main(["--logs", str(config.logs)])
+    )
+    with pytest.raises(UserError, match=r"another run_pipeline.py is at work in .*run; wait"):
+        run_pipeline.main(["--logs", str(tmp_path / "run")])
+
+
 def test_fresh_never_removes_what_is_no_run(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="holds no pipeline run"):
@@ -248,6 +278,8 @@ def test_a_run_may_be_dream_only_to_the_end():
     assert "round 2: C on more tracks" in polished
     assert "--record" in polished["score: C evolved for real"]
     assert "--record" not in polished["score: C evolved in the dream"]
+    with pytest.raises(UserError, match=r"only ever dream, .*--generations 10 .* pass --generations 0, too"):
+        PipelineConfig(rounds=2, last_generations=0)
     with pytest.raises(UserError, match="nothing is evolved"):
         PipelineConfig(rounds=1, dream_generations=0, last_generations=0)
 

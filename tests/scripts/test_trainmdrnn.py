@@ -11,12 +11,14 @@ import envs
 import trainmdrnn
 from data.dreams import make_frames
 from data.latents import load_latents
+from data.sequences import SequenceSet
 from data.shards import DatasetHeader, ShardWriter
 from data.trained import load_starts, load_world_model, run_files
 from models.nvae import NVAE, NVAEConfig
 from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
 from utils.errors import UserError
 from utils.run_dir import RunDir
+from utils.training import FitConfig
 
 SIZE = 16
 SPEC = {"name": "Counting", "options": {"size": SIZE}}
@@ -135,8 +137,6 @@ def interrupted_at(logs: Path, dataset: Path, step: int) -> None:
     class PullThePlugError(Exception):
         pass
 
-    from data.sequences import SequenceSet
-
     whole = SequenceSet.batch_at
 
     def until(self: SequenceSet, at: int):
@@ -156,10 +156,11 @@ def test_a_finished_run_says_so_and_goes_on_when_asked(
 ):
     train(logs, dataset)
     assert "is finished" not in capsys.readouterr().out
-    before = RunDir(logs, "mdrnn").best.read_bytes()
+    before = RunDir(logs, "mdrnn").best.read_bytes(), run_files(logs).starts.read_bytes()
     train(logs, dataset)
     assert "is finished at step 6" in capsys.readouterr().out
-    assert RunDir(logs, "mdrnn").best.read_bytes() == before
+    after = RunDir(logs, "mdrnn").best.read_bytes(), run_files(logs).starts.read_bytes()
+    assert after == before, "or an evolution in these dreams would be set aside"
     train(logs, dataset, "--max-steps", "8")
     assert load_state(RunDir(logs, "mdrnn").state)["progress"]["step"] == 8
 
@@ -170,6 +171,25 @@ def test_losses_of_other_weights_are_not_compared(logs: Path, dataset: Path):
     before = RunDir(logs, "mdrnn").best.read_bytes()
     train(logs, dataset, "--max-steps", "8", "--reward-weight", "1000")
     assert RunDir(logs, "mdrnn").best.read_bytes() != before
+
+
+def test_losses_on_other_windows_are_not_compared():
+    judged = {
+        trainmdrnn.judged_by(config)
+        for config in (
+            trainmdrnn.TrainMDRNNConfig(),
+            trainmdrnn.TrainMDRNNConfig(fit=FitConfig(batch_size=65)),
+            trainmdrnn.TrainMDRNNConfig(fit=FitConfig(seed=1)),
+        )
+    }
+    assert len(judged) == 3
+
+
+def test_an_epoch_has_the_batches_that_the_windows_fill(logs: Path, dataset: Path):
+    train(logs, dataset, "--epochs", "2", "--max-steps", "1000")
+    windows = SequenceSet(load_latents(RunDir(logs, "mdrnn").path / "latents.h5"), "train", 8, batch_size=4)
+    assert windows.num_windows % 4, "the last batch is not full"
+    assert load_state(RunDir(logs, "mdrnn").state)["progress"]["step"] == 2 * windows.steps_per_epoch
 
 
 def test_the_memories_of_another_m_are_no_start_states(logs: Path, dataset: Path):
@@ -188,6 +208,15 @@ def test_an_untrained_m_is_a_yardstick(logs: Path, dataset: Path):
     train(logs, dataset, "--max-steps", "6", "--fresh")
     trained = json.loads((RunDir(logs, "mdrnn").path / "quality.json").read_text())
     assert trained["nll"] < quality["nll"]
+
+
+def test_an_untrained_m_gives_way_to_another(logs: Path, dataset: Path):
+    train(logs, dataset, "--max-steps", "0")
+    train(logs, dataset, "--max-steps", "0", "--hidden-size", "8")
+    assert load_checkpoint(RunDir(logs, "mdrnn").best).config["hidden_size"] == 8
+    write_vision(logs, seed=1)
+    train(logs, dataset, "--max-steps", "0")
+    load_world_model(run_files(logs))
 
 
 def test_a_new_v_is_noticed(logs: Path, dataset: Path, capsys: pytest.CaptureFixture[str]):

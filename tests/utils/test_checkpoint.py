@@ -24,6 +24,15 @@ def test_round_trip(tmp_path):
     assert fingerprint(path) != before
 
 
+def test_the_same_model_has_the_same_bytes(tmp_path):
+    """The library's own order of the metadata changes from call to call; a fingerprint must not."""
+    marks = set()
+    for i in range(20):
+        save_checkpoint(tmp_path / f"{i}.safetensors", MODEL)
+        marks.add(fingerprint(tmp_path / f"{i}.safetensors"))
+    assert len(marks) == 1
+
+
 def test_wrong_files_are_named(tmp_path):
     path = tmp_path / "best.safetensors"
     with pytest.raises(UserError, match="does not exist; train this stage first"):

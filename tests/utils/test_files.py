@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.files import TEMP_MARK, atomic_write, read_json, sweep_temp, write_json
+from utils.files import TEMP_MARK, atomic_write, empty, only_writer, read_json, sweep_temp, write_json
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path):
@@ -43,3 +43,25 @@ def test_json_round_trip_and_errors(tmp_path):
         read_json(tmp_path / "b.json")
     with pytest.raises(UserError, match="does not exist"):
         read_json(tmp_path / "c.json")
+
+
+def test_a_folder_is_emptied_but_for_locks_and_one_file_goes_last(tmp_path, monkeypatch):
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    for path in (folder / "vae" / "best", elsewhere / "precious", folder / "a.json", folder / ".vae.lock"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / "link").symlink_to(elsewhere)
+    removed, unlink = [], Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda self: (removed.append(self.name), unlink(self))[1])
+    empty(folder, last="a.json")
+    assert removed == ["link", "a.json"]
+    assert [path.name for path in folder.iterdir()] == [".vae.lock"]
+    assert (elsewhere / "precious").exists()
+
+
+def test_a_lock_leaves_no_folder_of_its_own(tmp_path):
+    with only_writer(tmp_path / "new" / ".lock", "held"):
+        with pytest.raises(UserError, match="held; wait"), only_writer(tmp_path / "new" / ".lock", "held"):
+            pass
+        assert (tmp_path / "new").exists()
+    assert not (tmp_path / "new").exists()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from utils.errors import UserError
 from utils.logger import Logger, read_metrics
 from utils.run_dir import RunDir
 
@@ -60,3 +61,25 @@ def test_fresh_removes_the_old_run(tmp_path):
     run.best.write_bytes(b"x")
     assert run.prepare().best.exists()
     assert not run.prepare(fresh=True).best.exists()
+
+
+def test_fresh_empties_a_folder_that_is_a_link(tmp_path):
+    (tmp_path / "big disk").mkdir()
+    (tmp_path / "vae").symlink_to(tmp_path / "big disk")
+    run = RunDir(tmp_path, "vae").prepare()
+    run.best.write_bytes(b"x")
+    assert not run.prepare(fresh=True).best.exists()
+    assert run.path.is_symlink()
+
+
+def test_a_stage_has_one_command_at_a_time(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    with run.lock():
+        with pytest.raises(
+            UserError, match=r"another command is at work in .*vae; wait for it to end, or stop it"
+        ):
+            run.lock().__enter__()
+        with RunDir(tmp_path, "mdrnn").lock():
+            pass
+    with run.lock():
+        pass

@@ -186,6 +186,16 @@ def test_no_updates_keep_the_untrained_model(tmp_path):
         assert torch.equal(weight, before[name])
 
 
+def test_an_untrained_model_gives_way_to_another(tmp_path):
+    train(tmp_path, 0)
+    other = Line()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    _, run, _ = train(tmp_path, 0, model=other)
+    kept = load_checkpoint(run.best).weights
+    assert all(torch.equal(weight, kept[name]) for name, weight in other.state_dict().items())
+
+
 def test_schedule_warms_up_and_decays():
     config = FitConfig(learning_rate=1.0, min_learning_rate=0.1, warmup_steps=10)
     rates = [learning_rate(step, step / 100, config) for step in range(101)]
