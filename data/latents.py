@@ -74,11 +74,6 @@ class LatentStore:
         return self.mu.shape[1]
 
     @property
-    def action_size(self) -> int:
-        """A."""
-        return self.actions.shape[1]
-
-    @property
     def lengths(self) -> NDArray[np.int64]:
         """Steps T of each episode, (E,)."""
         return np.diff(self.offsets) - 1

@@ -17,7 +17,6 @@ from data.latents import LatentStore
 from models.mdnrnn import MDNRNN, Prediction, SequenceBatch
 from models.world_model import WorldModel
 from utils import seeding
-from utils.seeding import Split
 
 SPAN = 10
 """Steps over which rewards are summed for the second R2."""
@@ -159,8 +158,8 @@ def open_loop(
     return Dreamt(torch.stack(latents, 1), torch.stack(rewards, 1))
 
 
-def honesty(world_model: WorldModel, latents: LatentStore, split: Split = "validation") -> dict[str, float]:
-    """Whether dreams pay what reality pays, from the same starts and under the same actions.
+def honesty(world_model: WorldModel, latents: LatentStore) -> dict[str, float]:
+    """Whether dreams pay what reality pays, from the same held-out starts and under the same actions.
 
     A dream's road is not the real one: the longer it lasts, the oftener actions that kept to the road leave it there.
 
@@ -169,7 +168,7 @@ def honesty(world_model: WorldModel, latents: LatentStore, split: Split = "valid
         "real_reward", the mean sums of rewards; "dream_reward_r2" of the sums; "dream_spread", the root mean square
         of the standardised latents after the last step over the real one's: above 1 dreams have left what is real.
     """
-    episodes = latents.episodes(split)
+    episodes = latents.episodes("validation")
     lengths = latents.lengths[episodes]
     warmup = min(WATCHED, int(lengths.max()) // 2)
     steps = min(DREAMT, int(lengths.max()) - warmup)

@@ -110,7 +110,7 @@ def evaluate(
     Args:
         env: an env of features with at least B slots: LatentEnv or DreamEnv.
         controller: what the parameters mean.
-        params: one controller a slot, (B, N), or one for all, (N,).
+        params: one controller a slot, (B, N).
         seeds: the slots' seeds, (B,).
         limits: when an episode is given up; it then counts as neither terminated nor truncated.
 
@@ -118,17 +118,16 @@ def evaluate(
         How the episodes went, in the order of `seeds`.
 
     Raises:
-        ValueError: B is zero or larger than the number of slots.
+        ValueError: B is zero or larger than the number of slots, or the controllers are not as many.
     """
     rows = torch.as_tensor(params, dtype=torch.float32)
-    if rows.ndim == 2 and len(rows) != len(seeds):
+    if len(rows) != len(seeds):
         raise ValueError(f"{len(rows)} controllers for {len(seeds)} seeds.")
-
     chosen = rows
 
     def act(obs: np.ndarray, live: np.ndarray) -> np.ndarray:
         nonlocal chosen
-        if rows.ndim == 2 and len(chosen) != len(live):  # slots drop out, none comes back
+        if len(chosen) != len(live):  # slots drop out, none comes back
             chosen = rows[live]
         features = torch.from_numpy(obs if len(live) == env.num_envs else obs[live])
         return controller.act(chosen, features).numpy()

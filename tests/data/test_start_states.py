@@ -85,7 +85,7 @@ def test_a_share_of_the_dreams_may_begin_where_evolved_drivers_got_to():
 def test_what_the_best_episode_pays_in_stretches_of_each_length_is_known():
     latents = some_latents((4, 2, 5, 3))
     latents.rewards[:] = [1, 5, -1, 4, 0, 9, 0, 0, 50, 50, 50, 50, 50, 0, 2, 2, 2, 0]
-    steps, most = best_stretches(latents, "train")
+    steps, most = best_stretches(latents)
     assert steps.tolist() == [1, 2, 3, 4]
     assert most.tolist() == [4.5, 9, 6.5, 9], (
         "the validation episode's 50 do not count, nor what follows a last frame"

@@ -44,10 +44,10 @@ def test_fewer_episodes_than_slots_leave_the_others_idle():
     assert inner.simulated == 7
 
 
-def test_one_vector_drives_all_slots_and_a_second_evaluation_starts_anew():
+def test_a_second_evaluation_starts_anew():
     env, _, controller = an_env(3)
     params = with_gas(controller, 3)
-    first = evaluate(env, controller, params[2], [5, 6, 7])
+    first = evaluate(env, controller, params[[2, 2, 2]], [5, 6, 7])
     evaluate(env, controller, params, [9, 9, 9])
     again = evaluate(env, controller, torch.from_numpy(params)[2].expand(3, -1), [5, 6, 7])
     assert np.allclose(first.returns, again.returns, atol=1e-5)
@@ -89,7 +89,7 @@ def test_a_step_is_paid_so_much_at_most_and_losing_patience_costs():
 def test_what_a_step_falls_short_of_its_due_counts_four_times():
     """Without gas seeds 44 and 20 pay 44 and 20 a step, in 6 and 2 steps; 20 is 10 short of 30."""
     env, _, controller = an_env(2)
-    stats = evaluate(env, controller, np.zeros(controller.num_params), [44, 20], limits=Limits(due=30.0))
+    stats = evaluate(env, controller, np.zeros((2, controller.num_params)), [44, 20], limits=Limits(due=30.0))
     assert stats.returns == pytest.approx([6 * 44, 2 * (30 - 4 * 10)], abs=1e-4)
 
 
@@ -115,7 +115,7 @@ def test_what_an_env_measures_is_tallied_for_each_episode():
 
 def test_an_episode_given_up_is_measured_to_where_it_was_given_up():
     env, controller = guided(1)
-    stats = evaluate(env, controller, np.zeros(controller.num_params), [3], limits=Limits(patience=4))
+    stats = evaluate(env, controller, np.zeros((1, controller.num_params)), [3], limits=Limits(patience=4))
     assert stats.lengths.tolist() == [4]
     assert stats.measures["episode/mean_speed"] == pytest.approx([0.0], abs=1e-6)
 
