@@ -102,8 +102,8 @@ def guided(num: int) -> tuple[LatentEnv, LinearController]:
 def test_what_an_env_measures_is_tallied_for_each_episode():
     """Winds of 0.3, 0.2 and -0.3 m a step blow a car with half gas off the road, in 7, 11 and 7 steps."""
     env, controller = guided(4)
-    params = np.zeros(controller.num_params)
-    params[-2] = np.arctanh(0.5)
+    params = np.zeros((3, controller.num_params))
+    params[:, -2] = np.arctanh(0.5)
     stats = evaluate(env, controller, params, [6, 5, 0])
     assert stats.lengths.tolist() == [7, 11, 7]
     means = {name: values.tolist() for name, values in stats.measures.items()}
