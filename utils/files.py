@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from utils.errors import UserError
+from utils.errors import UserError, check
 
 TEMP_MARK = ".partial-"
 LOCK = ".lock"
@@ -88,7 +88,7 @@ def only_writer(lock: Path, at_work: str) -> Iterator[None]:
     """Hold a lock, which the system takes back when the process ends, however it ends.
 
     Args:
-        lock: its file; the folder is made, and removed again if nothing comes of it.
+        lock: its file, for as long; the folder is made, and removed again if nothing comes of it.
         at_work: who else holds it, "another ... is at work in ...".
 
     Raises:
@@ -100,13 +100,15 @@ def only_writer(lock: Path, at_work: str) -> Iterator[None]:
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{at_work}; wait for it to end, or stop it.") from None
+            is_held = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError):  # held, or just given up by who held it
+            is_held = False
+        check(is_held, f"{at_work}; wait for it to end, or stop it.")
         try:
             yield
         finally:
-            if is_new and list(folder.iterdir()) == [lock]:  # it came to nothing
-                lock.unlink()
+            lock.unlink(missing_ok=True)
+            if is_new and not any(folder.iterdir()):  # it came to nothing
                 folder.rmdir()
 
 

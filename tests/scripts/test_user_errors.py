@@ -182,7 +182,6 @@ def test_datasets_of_another_env_or_frame_size_or_too_small_are_refused(root: Pa
             assert "32x32" in refuse(command, "--dataset", str(tmp_path / "large"), *fresh)
             assert "too few rollouts" in refuse(command, "--dataset", str(tmp_path / "few"), *fresh)
     assert "Gone-v0" in refuse("M", "--dataset", str(tmp_path / "gone"), "--fresh")
-    (root / "data" / ".lock").touch()
     said = refuse("collect", "--rootdir", str(root / "data"), "--size", "32", "--seq-len", "7")
     assert "was recorded with env" in said
     assert "multiple of 8" in refuse("collect", "--size", "17")

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -63,5 +64,16 @@ def test_a_lock_leaves_no_folder_of_its_own(tmp_path):
     with only_writer(tmp_path / "new" / ".lock", "held"):
         with pytest.raises(UserError, match="held; wait"), only_writer(tmp_path / "new" / ".lock", "held"):
             pass
-        assert (tmp_path / "new").exists()
+        assert (tmp_path / "new" / ".lock").exists()
     assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="a slip"), only_writer(tmp_path / ".lock", "held"):
+        raise UserError("a slip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_given_up_in_the_same_moment_is_no_lock(tmp_path, monkeypatch):
+    """Whoever held it removed its file between our open and our flock: it would not keep others out."""
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda *args: (flock(*args), (tmp_path / ".lock").unlink()))
+    with pytest.raises(UserError, match="held; wait"), only_writer(tmp_path / ".lock", "held"):
+        pass
