@@ -45,7 +45,12 @@ def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    "folder", [trained.SHIPPED, trained.SHIPPED_CARLA, trained.PRETRAINED / "carracing-dream"]
+    "folder",
+    [
+        trained.SHIPPED,
+        trained.SHIPPED_CARLA,
+        *(trained.PRETRAINED / f"carracing-{name}" for name in ("dream", "gentle")),
+    ],
 )
 def test_the_card_names_what_the_files_are(folder: Path):
     card = (folder / "README.md").read_text()
