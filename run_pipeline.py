@@ -75,7 +75,8 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     """
     path = config.logs / "pipeline.json"
     if config.fresh and config.logs.exists():
-        check(path.exists(), f"{config.logs} holds no pipeline run; --fresh will not remove it.")
+        is_ours = path.exists() or all(child.name.endswith(LOCK) for child in config.logs.iterdir())
+        check(is_ours, f"{config.logs} holds no pipeline run; --fresh will not remove it.")
         empty(config.logs, last=path.name)
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
@@ -88,6 +89,7 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         }
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
+    record.setdefault("spent", {})
     changed = [name for name in settings if settings[name] != before[name]]
     longer = ("rounds", "last_generations", "fine_generations")
     free = {*longer, "validation_episodes", "fine_validation_episodes"}
@@ -97,27 +99,40 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
-    beyond = [f"round {number}:" for number in range(settings["rounds"] + 1, before["rounds"] + 1)]
-    check(
-        not any(name.startswith(tuple(beyond)) for name in (*record["done"], *record.get("spent", {}))),
-        f"{config.logs} is beyond round {settings['rounds']}; pass --rounds {before['rounds']}, or another --logs.",
-    )
     ends = [f"round {before['rounds']}: {step}" for step in ("C in the real environment", "C on more tracks")]
-    check(
-        settings["rounds"] <= before["rounds"]
-        or settings["generations"]
-        or not {*ends} & {*record["done"], *record.get("spent", {})},
-        f"the rounds of {config.logs} are dream only, but its driver has been evolved for real by now, and further "
-        f"dreams would begin with him; pass --rounds {before['rounds']}, or another --logs.",
-    )
+    check_rounds(config, before["rounds"], begun={*record["done"], *record["spent"]}, ends=ends)
     if any(settings[name] > before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
         for step in ends:
             if step in record["done"]:  # its time counts on
-                record.setdefault("spent", {})[step] = record["done"].pop(step)["seconds"]
+                record["spent"][step] = record["done"].pop(step)["seconds"]
     record["config"] = settings
     write_json(path, record)
     return record
+
+
+def check_rounds(config: PipelineConfig, before: int, begun: set[str], ends: list[str]) -> None:
+    """Refuse another number of rounds than before where that comes too late.
+
+    Args:
+        config: what is asked for now.
+        before: the rounds asked for before.
+        begun: names of the steps that are done, or have been begun.
+        ends: names of those in which the last of these rounds evolved C for real.
+
+    Raises:
+        UserError: later rounds have been begun, or rounds that are dream only would go on from a driver evolved for
+            real.
+    """
+    mend = f"pass --rounds {before}, or another --logs."
+    beyond = tuple(f"round {number}:" for number in range(config.rounds + 1, before + 1))
+    is_beyond = any(name.startswith(beyond) for name in begun)
+    check(not is_beyond, f"{config.logs} is beyond round {config.rounds}; {mend}")
+    check(
+        config.rounds <= before or config.generations or begun.isdisjoint(ends),
+        f"the rounds of {config.logs} are dream only, but its driver has been evolved for real by now, and further "
+        f"dreams would begin with him; {mend}",
+    )
 
 
 def _is_record(value: Any) -> bool:
@@ -138,7 +153,7 @@ def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None
     )
     command = [f"{max(minutes, 0.01):.2f}" if part == SAME_TIME else part for part in step.command]
     print(f"\n== {step.name}\n   python {shlex.join(command)}", flush=True)
-    spent = record.setdefault("spent", {})
+    spent = record["spent"]
     before, began = spent.get(step.name, 0.0), time.monotonic()
 
     def note_time() -> None:

@@ -133,9 +133,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if film_path is not None:
         driver = None if config.driver == "pursuit" else controller
         scenes = film(env, world.world_model, driver, params, seeds[0], config.resync)
-        with num_threads(
-            1
-        ):  # as the backends do: a drive filmed is the drive scored, but for the last bits of a batch of one
+        # one thread, as the backends have: the drive filmed is the one scored, but for last bits (a batch of one)
+        with num_threads(1):
             count = write_film(film_path, scenes, config.resync, env.metadata.get("render_fps", FPS) / repeat)
         print(f"{count} frames of track {seeds[0]} in {film_path}")
     env.close()

@@ -204,9 +204,8 @@ def fit(
                 _save(run, model, average, optimizer, config, state, scores["loss"], make_checkpoint(average))
             sums.clear()
             since = state.step
-    if (
-        state.step == 0 or not run.best.exists()
-    ):  # untrained; or somebody deleted it, perhaps because it was damaged
+    # of no updates, whatever was kept before; or somebody deleted it, perhaps because it was damaged
+    if state.step == 0 or not run.best.exists():
         save_checkpoint(run.best, make_checkpoint(average))
     model.load_state_dict(average.state_dict())
     return FitResult(state.step, state.best_loss, state.skipped, state.seconds)

@@ -86,6 +86,12 @@ def test_ctrl_c_leaves_a_good_checkpoint_and_no_orphan(logs: Path):
     assert [row["step"] for row in rows(logs)] == list(range(done + 2))
 
 
+def test_one_command_at_a_time(logs: Path, capsys: pytest.CaptureFixture[str]):
+    with RunDir(logs, "controller").lock():
+        assert "another command is at work" in fail(capsys, logs, *SERIAL)
+    assert not RunDir(logs, "controller").path.exists()
+
+
 def test_other_start_states_set_an_evolution_in_the_dream_aside_but_none_for_real(logs: Path):
     dream = (*SERIAL, "--env", "dream", "--horizon", "5", "--generations", "1")
     run(logs, *dream)

@@ -219,6 +219,12 @@ def test_an_untrained_m_gives_way_to_another(logs: Path, dataset: Path):
     load_world_model(run_files(logs))
 
 
+def test_one_command_at_a_time(logs: Path, dataset: Path):
+    with RunDir(logs, "mdrnn").lock(), pytest.raises(UserError, match="another command is at work"):
+        train(logs, dataset)
+    assert not RunDir(logs, "mdrnn").checkpoints.exists()
+
+
 def test_a_new_v_is_noticed(logs: Path, dataset: Path, capsys: pytest.CaptureFixture[str]):
     train(logs, dataset)
     write_vision(logs, seed=1)

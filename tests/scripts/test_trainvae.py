@@ -52,6 +52,12 @@ def test_a_run_leaves_everything_it_promises(dataset, tmp_path, capsys):
     assert "MSE road" in capsys.readouterr().out
 
 
+def test_one_command_at_a_time(dataset, tmp_path):
+    with RunDir(tmp_path, "vae").lock(), pytest.raises(UserError, match="another command is at work"):
+        train(dataset, tmp_path)
+    assert not RunDir(tmp_path, "vae").checkpoints.exists()
+
+
 def test_a_finished_run_says_so_and_goes_on_when_asked(dataset, tmp_path, capsys):
     run = train(dataset, tmp_path)
     before = run.best.read_bytes()
