@@ -149,12 +149,11 @@ def open_loop(
     latents, rewards = [now], []
     for t in range(warmup, action.shape[1]):
         carry = world_model.advance(now, action[:, t], carry)
-        prediction = world_model.predict(now, carry)
         uniform = torch.rand(len(z), generator=generator).to(now.device)
         normal = torch.randn(now.shape, generator=generator).to(now.device)
-        now = world_model.m.draw(prediction.mixture, uniform, normal, temperature)
+        now, reward, _ = world_model.dream(now, carry, uniform, normal, temperature)
         latents.append(now)
-        rewards.append(prediction.reward)
+        rewards.append(reward)
     return Dreamt(torch.stack(latents, 1), torch.stack(rewards, 1))
 
 

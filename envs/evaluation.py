@@ -28,7 +28,7 @@ from utils.parallel import Backend
 Place = Literal["real", "dream"]
 Driver = Literal["controller", "guide"]
 
-SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 32), "dream": (16, 256)}
+SLOT_LIMITS: dict[Place, tuple[int, int]] = {"real": (4, 32), "dream": (256, 1024)}
 """Fewest and most episodes in a task where the user gives no number."""
 GPU_DREAMS = 65536
 """Dreams in a task on a GPU."""

@@ -131,16 +131,15 @@ class SideBySide:
             return
         before = self._dream_z
         self._dream_carry = self.world_model.advance(before, self._tensor(action), self._dream_carry)
-        expected = self.world_model.predict(before, self._dream_carry)
         uniform = torch.rand(1, generator=self._generator).to(before.device)
         normal = torch.randn(before.shape, generator=self._generator).to(before.device)
-        z = self.world_model.m.draw(expected.mixture, uniform, normal, temperature)
-        if not torch.isfinite(z).all():
+        dreamt = self.world_model.dream(before, self._dream_carry, uniform, normal, temperature)
+        if not torch.isfinite(dreamt.z).all():
             self._dream = self._dream._replace(reward=0.0, over="its numbers ran away")
             return
-        self._dream_z = z
-        self._termination = float(torch.sigmoid(expected.termination_logit)[0])
-        reward = float(expected.reward[0])
+        self._dream_z = dreamt.z
+        self._termination = float(torch.sigmoid(dreamt.termination_logit)[0])
+        reward = float(dreamt.reward[0])
         over = "the dream ended itself" if self._dream_ends and self._termination > 0.5 else ""
         self._dream = Side(reward, self._dream.return_ + reward, over)
         self._age += 1

@@ -21,6 +21,14 @@ from torch import Tensor
 LOG_2PI = math.log(2 * math.pi)
 
 
+def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Draw components (...,) for logits (..., K) and uniform numbers (...,); the likeliest ones at temperature 0."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    cumulative = torch.softmax(logits / temperature, -1).cumsum(-1)
+    return (uniform.unsqueeze(-1) >= cumulative[..., :-1]).sum(-1)
+
+
 class Mixture(NamedTuple):
     """Weights and moments of the components.
 
@@ -64,10 +72,7 @@ class Mixture(NamedTuple):
         Returns:
             z (..., Z).
         """
-        if temperature == 0:
-            return self._pick(self.mu, self.logits.argmax(-1))
-        cumulative = torch.softmax(self.logits / temperature, -1).cumsum(-1)
-        chosen = (uniform.unsqueeze(-1) >= cumulative[..., :-1]).sum(-1)
+        chosen = choose(self.logits, uniform, temperature)
         sigma = torch.exp(self._pick(self.log_sigma, chosen))
         eye = torch.eye(normal.shape[-1], device=normal.device)
         mix = torch.linalg.solve_triangular(self.unmix, eye, upper=False, unitriangular=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.mdnrnn import MDNRNN, Carry, Prediction
+from models.mdnrnn import MDNRNN, Carry, DreamStep
 from models.vision import VisionModel
 from utils.errors import check
 
@@ -64,18 +64,29 @@ class WorldModel:
         return self.m.core(z.unsqueeze(1), action.unsqueeze(1), carry)[1]
 
     @torch.inference_mode()
-    def predict(self, z: Tensor, carry: Carry, mask: Tensor | None = None) -> Prediction:
-        """What M expects of the step that `advance` was just given.
+    def dream(
+        self,
+        z: Tensor,
+        carry: Carry,
+        uniform: Tensor,
+        normal: Tensor,
+        temperature: float = 1.0,
+        mask: Tensor | None = None,
+    ) -> DreamStep:
+        """Draw what follows the step that `advance` was just given.
 
         Args:
-            z: z_t, the latent that was fed in: predicted means are residuals on it, (B, Z).
+            z: z_t, the latent that was fed in: means are residuals on it, (B, Z).
             carry: carry_{t+1}, what `advance` returned.
+            uniform: numbers in [0, 1) that choose the component, (B,).
+            normal: standard normal numbers, (B, Z).
+            temperature: divides the mixture's logits and multiplies its variances.
             mask: a dropout mask for h, (B, D) (see MDNRNN.dropout_mask).
 
         Returns:
-            Distribution of z_{t+1}, expected r_t, log odds of terminated_t.
+            z_{t+1}, expected r_t, log odds of terminated_t.
         """
-        return self.m.heads(z, carry[0] if mask is None else carry[0] * mask)
+        return self.m.dream(z, carry[0] if mask is None else carry[0] * mask, uniform, normal, temperature)
 
     def features(self, z: Tensor, carry: Carry) -> Tensor:
         """What C sees: [z_t, h_t], (B, Z + D)."""

@@ -69,7 +69,8 @@ def test_a_step_is_ms_step_with_the_sampled_latent(world_model: WorldModel):
     c = env._state[2].clone()
     action = torch.rand(4, 3)
     with torch.inference_mode():
-        expected, carry = world_model.m.step(z, action, (h, c))
+        carry = world_model.advance(z, action, (h, c))
+        expected = world_model.m.heads(z, carry[0])
     new, reward, *_ = env.step(action.numpy())
     best = expected.mixture.logits.argmax(1)
     assert np.allclose(new[:, :6], expected.mixture.mu[torch.arange(4), best], atol=1e-5)

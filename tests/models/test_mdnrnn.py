@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models import build
-from models.mdnrnn import MDNRNN, MDNRNNConfig
+from models.mdnrnn import MDNRNN, Carry, MDNRNNConfig, Prediction
 from utils.errors import UserError
 
 TINY = MDNRNNConfig(latent_size=4, action_size=2, hidden_size=8, components=3)
@@ -26,6 +26,11 @@ def a_model(config: MDNRNNConfig = TINY) -> MDNRNN:
     return model
 
 
+def step(model: MDNRNN, z: Tensor, action: Tensor, carry: Carry) -> tuple[Prediction, Carry]:
+    _, carry = model.core(z.unsqueeze(1), action.unsqueeze(1), carry)
+    return model.heads(z, carry[0]), carry
+
+
 def some_windows(b: int = 3, t: int = 6) -> Windows:
     g = torch.Generator().manual_seed(1)
     mask = torch.ones(b, t, dtype=torch.bool)
@@ -44,7 +49,7 @@ def test_a_sequence_equals_its_steps():
     whole, last = model(batch.z[:, :-1], batch.action)
     carry = model.initial(3)
     for t in range(6):
-        single, carry = model.step(batch.z[:, t], batch.action[:, t], carry)
+        single, carry = step(model, batch.z[:, t], batch.action[:, t], carry)
         assert torch.allclose(single.mixture.mu, whole.mixture.mu[:, t], atol=1e-5)
         assert torch.allclose(single.mixture.log_sigma, whole.mixture.log_sigma[:, t], atol=1e-5)
         assert torch.allclose(single.mixture.logits, whole.mixture.logits[:, t], atol=1e-5)
@@ -60,7 +65,7 @@ def test_means_are_residuals_on_z_in_units_of_v():
         model.head.weight.zero_()
         model.head.bias.zero_()
     z = torch.randn(5, 4)
-    prediction, _ = model.step(z, torch.rand(5, 2), model.initial(5))
+    prediction, _ = step(model, z, torch.rand(5, 2), model.initial(5))
     assert torch.equal(prediction.mixture.mu, z.unsqueeze(1).expand(5, 3, 4))
 
 
@@ -152,7 +157,8 @@ def test_checkpoint_round_trip_gives_the_same_predictions():
     assert again.config == model.config
     z, action = torch.randn(2, 4), torch.rand(2, 2)
     carry = model.initial(2)
-    assert torch.equal(again.step(z, action, carry)[0].mixture.mu, model.step(z, action, carry)[0].mixture.mu)
+    before, after = (step(m, z, action, carry)[0].mixture.mu for m in (model, again))
+    assert torch.equal(before, after)
 
 
 def test_a_checkpoint_that_does_not_fit_is_the_users_error():
@@ -175,11 +181,28 @@ def test_forecasts_are_no_vaguer_than_the_data_and_dreams_stay_where_it_is():
         model.head.weight.mul_(100)
     z = torch.randn(200, 4) * 100
     with torch.no_grad():
-        mixture = model.step(z, torch.rand(200, 2), model.initial(200))[0].mixture
+        output = model.core(z.unsqueeze(1), torch.rand(200, 1, 2), model.initial(200))[1][0]
+        mixture = model.heads(z, output).mixture
+        drawn = model.dream(z, output, torch.rand(200), torch.randn(200, 4)).z
     assert (mixture.log_sigma.exp() <= model.z_std * 1.0001).all()
-    drawn = model.draw(mixture, torch.rand(200), torch.randn(200, 4))
     away = ((drawn - model.z_mean) / model.z_std).abs()
     assert away.max() == pytest.approx(3.0, abs=1e-4)
-    near = mixture._replace(mu=model.z_mean.expand_as(mixture.mu), log_sigma=mixture.log_sigma - 5)
-    numbers = torch.rand(200), torch.randn(200, 4)
-    assert torch.equal(model.draw(near, *numbers, 0.5), near.sample(*numbers, 0.5)), "within, nothing changes"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0])
+def test_a_dream_draws_from_the_mixture_of_the_heads(temperature: float):
+    model = a_model().eval()
+    with torch.no_grad():
+        model.unmix.normal_()
+        model.head.weight[:3].mul_(10)  # every component is somebody's likeliest
+        z, output = model.z_mean + torch.randn(300, 4) * 0.1, torch.rand(300, 8) - 0.5
+        uniform, normal = torch.rand(300), torch.randn(300, 4) * 0.5
+        mixture, reward, termination = model.heads(z, output)
+        dreamt = model.dream(z, output, uniform, normal, temperature)
+    assert len(mixture.logits.argmax(-1).unique()) == 3
+    reach = 3 * model.z_std
+    expected = mixture.sample(uniform, normal, temperature)
+    expected = expected.clamp(model.z_mean - reach, model.z_mean + reach)
+    assert torch.allclose(dreamt.z, expected, atol=1e-5)
+    assert torch.allclose(dreamt.reward, reward, atol=1e-5)
+    assert torch.allclose(dreamt.termination_logit, termination, atol=1e-5)
