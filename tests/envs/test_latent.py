@@ -25,7 +25,8 @@ def by_hand(world_model: WorldModel, seed: int, actions: np.ndarray) -> np.ndarr
         if t == len(actions):
             return np.stack(rows)
         with torch.inference_mode():
-            _, (h, c) = world_model.m.step(z, torch.from_numpy(actions[t : t + 1]), (h, c))
+            action = torch.from_numpy(actions[t : t + 1]).unsqueeze(1)
+            _, (h, c) = world_model.m.core(z.unsqueeze(1), action, (h, c))
         obs, _, terminated, truncated, _ = env.step(actions[t : t + 1])
         if terminated[0] or truncated[0]:
             rows.append(torch.cat([world_model.encode(obs), h], 1)[0].numpy())
