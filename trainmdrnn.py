@@ -55,6 +55,8 @@ class TrainMDRNNConfig:
     """Gaussians in the mixture"""
     dropout: float = MDNRNNConfig.dropout
     """share of h hidden from the heads while training"""
+    over_weight: float = MDNRNNConfig.over_weight
+    """how much more the loss of a reward counts where too much was expected"""
     reward_weight: float = MDNRNNConfig.reward_weight
     """weight of the reward's loss"""
     termination_weight: float = MDNRNNConfig.termination_weight
@@ -210,6 +212,7 @@ def make_model(config: TrainMDRNNConfig, latent_size: int, action_size: int) -> 
             config.components,
             dropout=config.dropout,
             reward_weight=config.reward_weight,
+            over_weight=config.over_weight,
             termination_weight=config.termination_weight,
             termination_positive_weight=config.termination_positive_weight,
         )

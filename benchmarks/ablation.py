@@ -23,11 +23,14 @@ import torch
 import models
 from data.episodes import EpisodeStore
 from data.frames import FrameSet
+from data.latents import load_or_encode
 from data.pipeline import PRESETS
 from data.pipeline_plan import dream_flags
+from data.start_states import draw_starts
+from data.trained import load_starts, load_world_model, run_files
 from models.vae import VAE
 from utils import cli
-from utils.checkpoint import load_built, load_checkpoint, save_checkpoint
+from utils.checkpoint import fingerprint, load_built, load_checkpoint, save_checkpoint
 from utils.errors import check, check_positive
 from utils.files import atomic_write, read_json, write_json
 from utils.logger import read_metrics
@@ -38,6 +41,7 @@ NEEDED = (
     "mdrnn/checkpoints/best.safetensors",
     "mdrnn/starts.safetensors",
 )
+SECOND = "mdrnn/checkpoints/second.safetensors"
 
 
 class Row(NamedTuple):
@@ -47,6 +51,8 @@ class Row(NamedTuple):
     vae: tuple[str, ...] = ()
     mdrnn: tuple[str, ...] = ()
     controller: tuple[str, ...] = ()
+    second: bool = False
+    """whether half of the dreams are by a second M, of another seed"""
 
     @property
     def vision_name(self) -> str:
@@ -83,6 +89,8 @@ TABLES = {
         Row("steering in proportion", controller=("--expo", "0")),
         Row("dropout 0.1 kept on", mdrnn=("--dropout", "0.1"), controller=("--keep-dropout",)),
         Row("h of 256", mdrnn=("--hidden-size", "256")),
+        Row("rewards over-predicted count three times", mdrnn=("--over-weight", "3")),
+        Row("two Ms, each dream by one of them", second=True),
     ],
 }
 SCALED_ON = 1024
@@ -180,16 +188,38 @@ class Ablation:
             self.train("trainmdrnn.py", run, size, config.mdrnn_steps, *base, *row.mdrnn)
         return run
 
+    def pair(self, row: Row) -> Path:
+        """Train a second M beside that of a row, and put both together: the folder where they are."""
+        world, run = self.world(row), self.folder / f"{row.world_name}-second"
+        _copy(world / NEEDED[0], run / NEEDED[0])
+        second, both = run / NEEDED[1], self.folder / f"{row.world_name}-both"
+        if not (run / "mdrnn" / "quality.json").exists():
+            base = [] if self.config.tiny else ["--hidden-size", str(LEVERS.mdrnn_hidden)]
+            size = "tiny" if self.config.tiny else "long"
+            self.train("trainmdrnn.py", run, size, self.config.mdrnn_steps, *base, "--seed", "1")
+        for name in NEEDED[:2]:
+            _copy(world / name, both / name)
+        _copy(second, both / SECOND)
+        if not (both / NEEDED[2]).exists():
+            files, store = run_files(both), EpisodeStore(self.config.dataset)
+            model, old = load_world_model(files).world_model, load_starts(run_files(world))
+            mark, device = fingerprint(files.vision), torch.device("cpu")
+            latents = load_or_encode(store, model.v, mark, run / "mdrnn" / "latents.h5", device)
+            starts = draw_starts(latents, model, (old.low, old.high), len(old), seed=0)
+            save_checkpoint(both / NEEDED[2], starts.to_checkpoint({"memory": fingerprint(files.memory)}))
+        return both
+
     def train(self, script: str, logs: Path, preset: str, steps: int, *flags: str) -> None:
         """One training, or the rest of it."""
-        data = ["--dataset", str(self.config.dataset), "--seed", "0"]
+        data = ["--dataset", str(self.config.dataset), *([] if "--seed" in flags else ["--seed", "0"])]
         self.run(script, logs, *data, "--preset", preset, "--max-steps", str(steps), *flags)
 
     def evolve(self, row: Row, seed: int) -> dict:
         """Evolve C with one seed, score it on held-out tracks."""
         config = self.config
-        world, run = self.world(row), self.folder / f"{_slug('c', (row.name,))}-{seed}"
-        for name in NEEDED:
+        world = self.pair(row) if row.second else self.world(row)
+        run = self.folder / f"{_slug('c', (row.name,))}-{seed}"
+        for name in (*NEEDED, SECOND) if row.second else NEEDED:
             _copy(world / name, run / name)
         dreams = config.table == "levers"
         flags = dream_flags(LEVERS) if dreams else ["--patience", "40"]
@@ -237,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # each V and each M once: no two commands train the same one
         list(pool.map(ablation.vision, {row.vision_name: row for row in rows}.values()))
         list(pool.map(ablation.world, {row.world_name: row for row in rows}.values()))
+        list(pool.map(ablation.pair, [row for row in rows if row.second]))
         tasks = [(row, seed) for seed in range(config.seeds) for row in rows]
         found = list(pool.map(lambda task: ablation.evolve(*task), tasks))
     settings = cli.to_json(replace(config, logs=Path(config.logs.name), vision=None))

@@ -13,7 +13,7 @@ from data.episodes import EpisodeStore
 from envs import specs
 from envs.starts import StartStates
 from models.controller import LinearController
-from models.world_model import WorldModel
+from models.world_model import Ensemble, WorldModel
 from utils.checkpoint import Checkpoint, fingerprint, load_built, load_checkpoint, save_checkpoint
 from utils.errors import UserError, check
 from utils.run_dir import RunDir
@@ -109,6 +109,10 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
         raise UserError(
             f"{files.memory} does not say on which env it was trained; run trainmdrnn.py --fresh."
         )
+    second = files.memory.with_name("second.safetensors")
+    if second.exists():
+        other: Any = load_built(second, models.build, "mdnrnn")
+        return Trained(Ensemble(v, m, other, device), spec, marks)
     return Trained(WorldModel(v, m, device), spec, marks)
 
 

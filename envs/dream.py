@@ -21,8 +21,8 @@ from torch import Tensor
 from envs.latent import feature_space
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
-from models.mdnrnn import MDNRNN, Carry
-from models.world_model import WorldModel
+from models.mdnrnn import MDNRNN, Carry, MDNRNNConfig
+from models.world_model import Ensemble, WorldModel
 from utils.cli import run
 from utils.errors import check, check_not_negative, check_positive
 
@@ -133,6 +133,8 @@ class DreamEnv(SlotEnv):
         self._steps = np.zeros(num_envs, np.int64)
         self._noise = SlotNoise(num_envs, world_model.latent_size, device)
         self._masked = config.masked(world_model.m)
+        if isinstance(world_model, Ensemble):
+            self._masked = Lots(world_model.hidden_size)
         self._masks = torch.ones(num_envs, world_model.hidden_size, device=device) if self._masked else None
 
     @property
@@ -150,7 +152,8 @@ class DreamEnv(SlotEnv):
         for state, starts in zip(self._state, self._starts, strict=True):
             state[indices] = starts[chosen]
         self._steps[indices] = 0
-        return torch.cat([self._state[0][indices], self._state[1][indices]], dim=1).cpu().numpy()
+        z, h, c = (state[indices] for state in self._state)
+        return self.world_model.features(z, (h, c)).cpu().numpy()
 
     @torch.inference_mode()
     def _step_slots(self, indices: np.ndarray, actions: np.ndarray) -> Step:
@@ -186,7 +189,20 @@ def _where(slots: np.ndarray) -> np.ndarray | slice:
     return slice(first, first + len(slots)) if neighbours else slots
 
 
-def begin(generator: torch.Generator, num_starts: int, masked: MDNRNN | None) -> tuple[int, Tensor | None]:
+class Lots:
+    """Stands for M where a mask is drawn: ones or zeros throughout, which says whose dream it is."""
+
+    def __init__(self, size: int) -> None:
+        self.config = MDNRNNConfig(hidden_size=size)
+
+    def dropout_mask(self, uniform: Tensor) -> Tensor:
+        """All as the first number has it."""
+        return (uniform[:1] < 0.5).to(uniform.dtype).expand_as(uniform)
+
+
+def begin(
+    generator: torch.Generator, num_starts: int, masked: MDNRNN | Lots | None
+) -> tuple[int, Tensor | None]:
     """What a dream draws first: which start state, and the mask (D,) of an M whose dropout is kept on."""
     chosen = int(torch.randint(num_starts, (), generator=generator))
     if masked is None:
@@ -221,8 +237,19 @@ def advance(
         The next z and carry, rewards (B,), terminated (B,).
     """
     carry = world_model.advance(z, action, carry)
-    prediction = world_model.predict(z, carry, mask)
-    z = world_model.m.draw(prediction.mixture, uniform[:, 0], normal, config.temperature)
+    if isinstance(world_model, Ensemble):
+        assert mask is not None
+        own = mask[:, 0] > 0
+        (one, first), (two, second) = world_model.both(z, carry)
+        noise = uniform[:, 0], normal, config.temperature
+        z = torch.where(own[:, None], one.draw(first.mixture, *noise), two.draw(second.mixture, *noise))
+        prediction = first._replace(
+            reward=torch.where(own, first.reward, second.reward),
+            termination_logit=torch.where(own, first.termination_logit, second.termination_logit),
+        )
+    else:
+        prediction = world_model.predict(z, carry, mask)
+        z = world_model.m.draw(prediction.mixture, uniform[:, 0], normal, config.temperature)
     if config.termination == "sample":
         terminated = uniform[:, 1] < torch.sigmoid(prediction.termination_logit)
     elif config.termination == "cut":

@@ -48,6 +48,8 @@ class MDNRNNConfig:
     """Gaussians in the mixture."""
     dropout: float = 0.0
     """Share of h hidden from the heads: one mask for a whole sequence in training, for a whole dream if kept on."""
+    over_weight: float = 1.0
+    """How much more the loss of a reward counts where too much was expected."""
     reward_weight: float = 1.0
     """Weight of the reward's loss beside the latents' loss per dimension."""
     termination_weight: float = 1.0
@@ -237,7 +239,8 @@ class MDNRNN(nn.Module):
                 batch.reward / self.reward_scale,
                 reduction="none",
                 delta=self.config.huber_delta,
-            ),
+            )
+            * torch.where(prediction.reward > batch.reward, self.config.over_weight, 1.0),
             "termination": F.binary_cross_entropy_with_logits(
                 prediction.termination_logit + math.log(positive),
                 batch.terminated.float(),

@@ -80,3 +80,47 @@ class WorldModel:
     def features(self, z: Tensor, carry: Carry) -> Tensor:
         """What C sees: [z_t, h_t], (B, Z + D)."""
         return torch.cat([z, carry[0]], dim=1)
+
+
+class Ensemble(WorldModel):
+    """Two Ms that watch the same: a dream is by one of them, as its mask says, and C sees the h of the first.
+
+    The carry holds both of theirs, side by side.
+
+    Args:
+        v: the vision model.
+        m: the first M.
+        second: the other one, of the same size and learnt from the same data.
+        device: where they run.
+    """
+
+    def __init__(self, v: VisionModel, m: MDNRNN, second: MDNRNN, device: torch.device | str = "cpu") -> None:
+        super().__init__(v, m, device)
+        self.second = second.to(self.device).eval()
+        self.size = self.hidden_size
+        self.hidden_size *= 2  # that of the carry; feature_size stays
+
+    def initial(self, num: int) -> Carry:
+        """The carries where an episode starts."""
+        zeros = self.m.z_mean.new_zeros(num, self.hidden_size)
+        return zeros, zeros.clone()
+
+    @torch.inference_mode()
+    def advance(self, z: Tensor, action: Tensor, carry: Carry) -> Carry:
+        """Feed (z_t, a_t) into both."""
+        one, two = zip(*(x.split(self.size, 1) for x in carry), strict=True)
+        new = [
+            m.core(z.unsqueeze(1), action.unsqueeze(1), (h.contiguous(), c.contiguous()))[1]
+            for m, (h, c) in ((self.m, one), (self.second, two))
+        ]
+        return torch.cat([new[0][0], new[1][0]], 1), torch.cat([new[0][1], new[1][1]], 1)
+
+    @torch.inference_mode()
+    def both(self, z: Tensor, carry: Carry) -> list[tuple[MDNRNN, Prediction]]:
+        """What each M expects."""
+        h = carry[0].split(self.size, 1)
+        return [(m, m.heads(z, own)) for m, own in zip((self.m, self.second), h, strict=True)]
+
+    def features(self, z: Tensor, carry: Carry) -> Tensor:
+        """What C sees: z and the first one's h."""
+        return torch.cat([z, carry[0][:, : self.size]], dim=1)
