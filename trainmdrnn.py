@@ -53,8 +53,6 @@ class TrainMDRNNConfig:
     """numbers in h"""
     components: int = MDNRNNConfig.components
     """Gaussians in the mixture"""
-    dropout: float = MDNRNNConfig.dropout
-    """share of h hidden from the heads while training"""
     reward_weight: float = MDNRNNConfig.reward_weight
     """weight of the reward's loss"""
     termination_weight: float = MDNRNNConfig.termination_weight
@@ -84,7 +82,6 @@ class TrainMDRNNConfig:
         check_positive(self, "hidden_size", "components", "seq_len", "validation_batches")
         check_positive(self, "termination_positive_weight")
         check_not_negative(self, "reward_weight", "termination_weight")
-        check(0 <= self.dropout < 1, f"--dropout must lie in [0, 1); got {self.dropout}.")
         for flag, share in (("first-starts", self.first_starts), ("driver-starts", self.driver_starts)):
             check(0 <= share <= 1, f"--{flag} must lie in [0, 1]; got {share}.")
 
@@ -208,7 +205,6 @@ def make_model(config: TrainMDRNNConfig, latent_size: int, action_size: int) -> 
             action_size,
             config.hidden_size,
             config.components,
-            dropout=config.dropout,
             reward_weight=config.reward_weight,
             termination_weight=config.termination_weight,
             termination_positive_weight=config.termination_positive_weight,

@@ -81,7 +81,6 @@ TABLES = {
         Row("no dreams that are hard", controller=("--hard-tracks", "0")),
         Row("no strain penalty", controller=("--strain-penalty", "0")),
         Row("steering in proportion", controller=("--expo", "0")),
-        Row("dropout 0.1 kept on", mdrnn=("--dropout", "0.1"), controller=("--keep-dropout",)),
         Row("h of 256", mdrnn=("--hidden-size", "256")),
     ],
 }

@@ -21,7 +21,7 @@ from torch import Tensor
 from envs.latent import feature_space
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
-from models.mdnrnn import MDNRNN, Carry
+from models.mdnrnn import Carry
 from models.world_model import WorldModel
 from utils.cli import run
 from utils.errors import check, check_not_negative, check_positive
@@ -42,16 +42,10 @@ class DreamConfig:
     """divides the mixture's logits and multiplies its variances; 1 is as learnt, 0 is deterministic"""
     termination: Literal["sample", "cut", "never"] = "sample"
     """terminate with the predicted probability, or where it is above one half (as in 2018), or not at all"""
-    keep_dropout: bool = False
-    """keep M's dropout on: one mask a dream, so that every dream is a slightly different world"""
 
     def __post_init__(self) -> None:
         check_positive(self, "horizon")
         check_not_negative(self, "temperature")
-
-    def masked(self, m: MDNRNN) -> MDNRNN | None:
-        """M, if its dropout is to be kept on."""
-        return m if self.keep_dropout and m.config.dropout > 0 else None
 
 
 class SlotNoise:
@@ -132,8 +126,6 @@ class DreamEnv(SlotEnv):
         self._low, self._high = (torch.from_numpy(x).to(device) for x in (starts.low, starts.high))
         self._steps = np.zeros(num_envs, np.int64)
         self._noise = SlotNoise(num_envs, world_model.latent_size, device)
-        self._masked = config.masked(world_model.m)
-        self._masks = torch.ones(num_envs, world_model.hidden_size, device=device) if self._masked else None
 
     @property
     def z(self) -> Tensor:
@@ -144,9 +136,7 @@ class DreamEnv(SlotEnv):
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
         chosen = np.empty(len(indices), np.int64)
         for i, (slot, seed) in enumerate(zip(indices.tolist(), seeds, strict=True)):
-            chosen[i], mask = begin(self._noise.seed(slot, seed), len(self._starts[0]), self._masked)
-            if self._masks is not None and mask is not None:
-                self._masks[slot] = mask.to(self._masks.device)
+            chosen[i] = begin(self._noise.seed(slot, seed), len(self._starts[0]))
         for state, starts in zip(self._state, self._starts, strict=True):
             state[indices] = starts[chosen]
         self._steps[indices] = 0
@@ -170,9 +160,8 @@ class DreamEnv(SlotEnv):
         """One step of some slots: their features, rewards and terminations."""
         where = _where(slots)
         z, h, c = (state[where] for state in self._state)
-        mask = None if self._masks is None else self._masks[where]
         noise = self._noise.take(slots)
-        z, carry, reward, terminated = advance(self.world_model, self.config, z, (h, c), action, *noise, mask)
+        z, carry, reward, terminated = advance(self.world_model, self.config, z, (h, c), action, *noise)
         for state, new in zip(self._state, (z, *carry), strict=True):
             state[where] = new
         features = self.world_model.features(z, carry)
@@ -186,12 +175,9 @@ def _where(slots: np.ndarray) -> np.ndarray | slice:
     return slice(first, first + len(slots)) if neighbours else slots
 
 
-def begin(generator: torch.Generator, num_starts: int, masked: MDNRNN | None) -> tuple[int, Tensor | None]:
-    """What a dream draws first: which start state, and the mask (D,) of an M whose dropout is kept on."""
-    chosen = int(torch.randint(num_starts, (), generator=generator))
-    if masked is None:
-        return chosen, None
-    return chosen, masked.dropout_mask(torch.rand(masked.config.hidden_size, generator=generator))
+def begin(generator: torch.Generator, num_starts: int) -> int:
+    """What a dream draws first: which start state."""
+    return int(torch.randint(num_starts, (), generator=generator))
 
 
 @torch.inference_mode()
@@ -203,7 +189,6 @@ def advance(
     action: Tensor,
     normal: Tensor,
     uniform: Tensor,
-    mask: Tensor | None = None,
 ) -> tuple[Tensor, Carry, Tensor, Tensor]:
     """One step of B dreams.
 
@@ -215,15 +200,12 @@ def advance(
         action: within the bounds, (B, A).
         normal: standard normal numbers, (B, Z).
         uniform: numbers in [0, 1), for the component and the termination, (B, 2).
-        mask: of M's dropout, (B, D).
 
     Returns:
         The next z and carry, rewards (B,), terminated (B,).
     """
     carry = world_model.advance(z, action, carry)
-    z, reward, termination_logit = world_model.dream(
-        z, carry, uniform[:, 0], normal, config.temperature, mask
-    )
+    z, reward, termination_logit = world_model.dream(z, carry, uniform[:, 0], normal, config.temperature)
     if config.termination == "sample":
         terminated = uniform[:, 1] < torch.sigmoid(termination_logit)
     elif config.termination == "cut":

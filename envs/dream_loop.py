@@ -60,9 +60,8 @@ class DreamLoop:
         rows = torch.as_tensor(params, dtype=torch.float32).to(device)
         distinct, which = np.unique(np.asarray(seeds), return_inverse=True)
         pair = torch.from_numpy(which).to(device)
-        chosen, masks, tape = self._noise(distinct.tolist())
+        chosen, tape = self._noise(distinct.tolist())
         z, h, c = (start[chosen[pair]] for start in self._starts)
-        mask = None if masks is None else masks[pair]
         now = torch.zeros(1, dtype=torch.int64, device=device)
         live = torch.ones(num, dtype=torch.bool, device=device)
         ended = torch.zeros(num, dtype=torch.bool, device=device)
@@ -77,7 +76,7 @@ class DreamLoop:
             noise = tape.index_select(0, now)[0].index_select(0, pair)
             normal, uniform = noise[:, :-2], noise[:, -2:]
             new, carry, reward, terminated = advance(
-                self.world_model, self.config, z, (h, c), action, normal, uniform, mask
+                self.world_model, self.config, z, (h, c), action, normal, uniform
             )
             reward = limits.paid(reward)
             for old, value in zip((z, h, c), (new, *carry), strict=True):
@@ -96,21 +95,18 @@ class DreamLoop:
         stats = [x.cpu().numpy() for x in (returns, lengths, ended, live)]
         return EpisodeStats(stats[0], stats[1], stats[2], stats[3], np.zeros(num, bool))
 
-    def _noise(self, seeds: list[int]) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _noise(self, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """All that chance decides, from the generators that DreamEnv has for these seeds.
 
         Returns:
-            Which start states (s,), masks of M's dropout (s, D), and normal and uniform numbers (t, s, Z + 2).
+            Which start states (s,), and normal and uniform numbers (t, s, Z + 2).
         """
         size = self.world_model.latent_size
         noise = SlotNoise(len(seeds), size, torch.device("cpu"))
-        masked = self.config.masked(self.world_model.m)
-        first = [begin(noise.seed(i, seed), len(self._starts[0]), masked) for i, seed in enumerate(seeds)]
+        chosen = [begin(noise.seed(i, seed), len(self._starts[0])) for i, seed in enumerate(seeds)]
         slots = np.arange(len(seeds))
         tape = torch.stack([torch.cat(noise.take(slots), 1) for _ in range(self.config.horizon)])
-        masks = [mask for _, mask in first if mask is not None]
-        chosen = torch.tensor([start for start, _ in first], device=self.device)
-        return chosen, torch.stack(masks).to(self.device) if masks else None, tape.to(self.device)
+        return torch.tensor(chosen, device=self.device), tape.to(self.device)
 
 
 def repeat(step: Callable[[], None], times: int, state: Sequence[Tensor]) -> None:

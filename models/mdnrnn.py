@@ -30,6 +30,8 @@ Carry = tuple[Tensor, Tensor]
 LOG_SIGMA_CENTER, LOG_SIGMA_REACH = -2.0, 5.0
 """log sigma of the standardised z lies within center +- reach, so that no density is ever infinite, and below 0: no
 forecast need be vaguer than no forecast at all."""
+FORMER = {"dropout"}
+"""Settings that older checkpoints have: of training alone, nothing that their weights depend on."""
 Z_REACH = 3.0
 """Dreamt latents stay within so many standard deviations of the real ones' mean: beyond, M has seen nothing."""
 
@@ -46,8 +48,6 @@ class MDNRNNConfig:
     """Numbers in h."""
     components: int = 5
     """Gaussians in the mixture."""
-    dropout: float = 0.0
-    """Share of h hidden from the heads: one mask for a whole sequence in training, for a whole dream if kept on."""
     reward_weight: float = 1.0
     """Weight of the reward's loss beside the latents' loss per dimension."""
     termination_weight: float = 1.0
@@ -132,7 +132,6 @@ class MDNRNN(nn.Module):
         for name in ("latent_size", "action_size", "hidden_size", "components"):
             value = getattr(config, name)
             check(value > 0, f"M's {name} must be at least 1; got {value}.")
-        check(0 <= config.dropout < 1, f"M's dropout must lie in [0, 1); got {config.dropout}.")
         self.config = config
         num_moments = config.components * config.latent_size
         self._split = [config.components, num_moments, num_moments, 1, 1]
@@ -173,8 +172,6 @@ class MDNRNN(nn.Module):
             Predictions with leading axes (b, t), and the carry after the last step.
         """
         output, carry = self.core(z, action, self.initial(z.shape[0]) if carry is None else carry)
-        if self.training and self.config.dropout > 0:
-            output = output * self.dropout_mask(torch.rand_like(output[:, :1]))
         return self.heads(z, output), carry
 
     def core(self, z: Tensor, action: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
@@ -253,11 +250,6 @@ class MDNRNN(nn.Module):
         )
         return torch.empty_like(z).index_copy_(0, order, mu + shift)
 
-    def dropout_mask(self, uniform: Tensor) -> Tensor:
-        """Turn uniform numbers (..., d) into a mask for the output: 0 where dropped, 1 / (1 - p) elsewhere."""
-        p = self.config.dropout
-        return (uniform >= p).to(uniform.dtype) / (1 - p)
-
     def loss(self, batch: SequenceBatch, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three losses, each a mean over the real steps.
 
@@ -313,7 +305,7 @@ class MDNRNN(nn.Module):
             UserError: config and weights do not belong together.
         """
         try:
-            model = cls(MDNRNNConfig(**checkpoint.config))
+            model = cls(MDNRNNConfig(**{k: v for k, v in checkpoint.config.items() if k not in FORMER}))
             independent = {"unmix": torch.zeros_like(model.unmix)}  # as it was before there were correlations
             model.load_state_dict(independent | checkpoint.weights)
         except (TypeError, RuntimeError) as error:

@@ -65,13 +65,7 @@ class WorldModel:
 
     @torch.inference_mode()
     def dream(
-        self,
-        z: Tensor,
-        carry: Carry,
-        uniform: Tensor,
-        normal: Tensor,
-        temperature: float = 1.0,
-        mask: Tensor | None = None,
+        self, z: Tensor, carry: Carry, uniform: Tensor, normal: Tensor, temperature: float = 1.0
     ) -> DreamStep:
         """Draw what follows the step that `advance` was just given.
 
@@ -81,12 +75,11 @@ class WorldModel:
             uniform: numbers in [0, 1) that choose the component, (B,).
             normal: standard normal numbers, (B, Z).
             temperature: divides the mixture's logits and multiplies its variances.
-            mask: a dropout mask for h, (B, D) (see MDNRNN.dropout_mask).
 
         Returns:
             z_{t+1}, expected r_t, log odds of terminated_t.
         """
-        return self.m.dream(z, carry[0] if mask is None else carry[0] * mask, uniform, normal, temperature)
+        return self.m.dream(z, carry[0], uniform, normal, temperature)
 
     def features(self, z: Tensor, carry: Carry) -> Tensor:
         """What C sees: [z_t, h_t], (B, Z + D)."""

@@ -129,17 +129,6 @@ def test_termination_is_drawn_from_its_probability_or_cut_at_one_half(bias: floa
         assert not truncated.any()
 
 
-def test_dropout_kept_on_gives_every_dream_a_world_of_its_own():
-    world_model = tiny_world_model(dropout=0.3)
-    starts = tiny_starts()
-    one_start = dataclasses.replace(starts, z=starts.z[:1], h=starts.h[:1], c=starts.c[:1])
-    for keep in (False, True):
-        env = DreamEnv(world_model, one_start, 2, DreamConfig(temperature=0.0, keep_dropout=keep))
-        env.reset(seed=[1, 2])
-        reward = env.step(np.zeros((2, 3), np.float32))[1]
-        assert np.isclose(reward[0], reward[1], atol=1e-6) != keep
-
-
 def test_the_one_rollout_loop_plays_in_dreams(world_model: WorldModel):
     env = dream(world_model, 6, horizon=5)
     controller = LinearController(world_model.feature_size, LOW, HIGH)

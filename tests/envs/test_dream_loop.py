@@ -20,11 +20,10 @@ SEEDS = [3, 8, 3, 5, 8, 3, 21, 34]
         {"horizon": NOISE_STEPS + 6, "termination": "never"},
         {"horizon": 12, "termination": "sample"},
         {"horizon": 12, "termination": "cut", "temperature": 0.5},
-        {"horizon": 12, "keep_dropout": True},
     ],
 )
 def test_a_seed_means_the_same_dream_as_in_the_env(options: dict, sees_h: bool):
-    world_model = tiny_world_model(dropout=0.3)
+    world_model = tiny_world_model()
     config = DreamConfig(**options)
     size = world_model.feature_size if sees_h else world_model.latent_size
     controller = LinearController(size, LOW, HIGH)

@@ -53,9 +53,9 @@ class CountingEnv(SlotEnv):
         return obs
 
 
-def tiny_world_model(dropout: float = 0.0) -> WorldModel:
+def tiny_world_model() -> WorldModel:
     torch.manual_seed(0)
-    m = MDNRNN(MDNRNNConfig(6, 3, 10, 2, dropout=dropout))
+    m = MDNRNN(MDNRNNConfig(6, 3, 10, 2))
     with torch.no_grad():
         m.head.weight.mul_(3)  # untrained heads say next to nothing
     return WorldModel(VAE(VAEConfig(latent_size=6)), m)

@@ -32,7 +32,7 @@ POSITIVE = {
 NOT_NEGATIVE = {
     "collect": "noise param-noise",
     "V": "max-steps min-learning-rate warmup-steps weight-decay free-nats spectral-weight",
-    "M": "reward-weight termination-weight dropout",
+    "M": "reward-weight termination-weight",
     "C": "temperature strain-penalty lost-penalty expo",
     "score": "temperature",
     "pipeline": "rollouts-per-round dream-generations last-generations lost-penalty",
@@ -75,7 +75,6 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("V", ("--stage", "mdrnn"), "begins with vae"),
         ("V", ("--stage", "../x"), "begins with vae"),
         ("M", ("--termination-positive-weight", "nan"), "must be a finite number"),
-        ("M", ("--dropout", "1"), "--dropout must lie in [0, 1)"),
         ("M", ("--first-starts", "1.1"), "--first-starts must lie in [0, 1]"),
         ("M", ("--driver-starts", "-0.1"), "--driver-starts must lie in [0, 1]"),
         ("M", ("--env", "carla"), "--env carla asks for CarlaCircuit-v0"),
