@@ -15,6 +15,7 @@ from envs.carla.config import DELTA_S, CarlaConfig
 from envs.carla.lite import maps
 from envs.carla.sensors import Feed
 from envs.carla.server import Server
+from envs.carla.traffic import Traffic
 from utils.errors import UserError, check
 
 THREADS = 2
@@ -52,7 +53,7 @@ class World:
         self._texture: Texture | None = None
         self._actors: list[Any] = []
         self._feeds: list[Feed] = []
-        self._traffic: Any = None
+        self._traffic: Traffic | None = None
 
     def settings(self) -> Settings:
         """What the server is set to."""
@@ -167,9 +168,10 @@ class World:
         wanted = self._config.traffic
         if not wanted:
             return
-        manager = self._traffic = self.client.get_trafficmanager(self._server.client_port + 5)
-        manager.set_synchronous_mode(True)
-        manager.set_random_device_seed(int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        self._traffic = Traffic(
+            self.client, self._server.client_port, self._world, self._config.tick_timeout_s, seed
+        )
         library = self._world.get_blueprint_library().filter("vehicle.*")
         cars = sorted(
             (b for b in library if int(b.get_attribute("number_of_wheels")) == 4), key=lambda b: b.id
@@ -180,7 +182,7 @@ class World:
                 return
             other: Any = self._world.try_spawn_actor(cars[int(rng.integers(len(cars)))], lifted(start))
             if other is not None:
-                other.set_autopilot(True, manager.get_port())
+                self._traffic.drive(other)
                 self._actors.append(other)
                 self.others.append(other)
         if len(self.others) < wanted:
@@ -190,6 +192,8 @@ class World:
 
     def tick(self) -> int:
         """Advance by DELTA_S; the frame's number."""
+        if self._traffic is not None:
+            return self._traffic.tick()
         return self._world.tick(self._config.tick_timeout_s)
 
     def clear(self) -> None:
@@ -208,7 +212,7 @@ class World:
             feed.stop()
         self._feeds = []
         if self._traffic is not None:
-            self._traffic.shut_down()
+            self._traffic.stop()
             self._traffic = None
             self._loaded = None  # traffic starts the same only in a new world
 
