@@ -106,9 +106,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     film_path = None if config.record is None else config.record[0] if config.record else root / "drive.mp4"
     for path in (film_path, config.json):
         check_file_to_write(path)
-    slots, workers = specs.capacity(spec, config.slots, config.max_workers or available_cores())
+    workers = config.max_workers or available_cores()
     if config.place == "dream":
         slots = dream_slots(config.slots, world.world_model)
+    else:
+        slots, workers = specs.capacity(spec, config.slots, workers)
     with (
         open_backend(config.backend, maker, workers) as backend,
         bar(config.episodes, "test", "episodes") as progress,

@@ -85,7 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         world = world._replace(fingerprints=world.fingerprints | {"starts": fingerprint(files.starts)})
     maker = PlayerMaker(world.world_model, here, dreams, config.dream)
     controller = maker().controller(config.place, config.features == "zh", config.expo)
-    slots, workers = specs.capacity(here, config.slots, config.max_workers or available_cores())
+    workers = config.max_workers or available_cores()
+    slots, drivers = specs.capacity(here, config.slots, workers)
+    if config.place == "real":
+        workers = drivers
     if config.dry_run:
         print(f"{cli.describe(config)}\n{controller.num_params:,} parameters")
         return
@@ -96,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
         prepare(config, run, goes_on=state is not None)
         with open_backend(config.backend, maker, workers) as backend:
-            search = ControllerSearch(config, run, world, controller, starts, backend, slots)
+            search = ControllerSearch(config, run, world, controller, starts, backend, slots, drivers)
             if state is not None:
                 search.restore(state)
             run.write_config(cli.to_json(config))

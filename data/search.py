@@ -68,6 +68,7 @@ class ControllerSearch:
         starts: real moments, whose features' mean is the centre, and what real stretches paid at most.
         backend: whose workers are players.
         slots: episodes in a task in the real environment, where that has a limit.
+        workers: how many of the backend's may drive in the real environment, where that has a limit.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ControllerSearch:
         starts: StartStates,
         backend: Backend[Task, EpisodeStats],
         slots: int | None = None,
+        workers: int | None = None,
     ) -> None:
         self.config, self.run, self.world = config, run, world
         self.controller, self.starts, self.backend = controller, starts, backend
@@ -86,6 +88,7 @@ class ControllerSearch:
         self.centre = self.features.mean(0)
         dreams = dream_slots(config.slots, world.world_model)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": dreams}
+        self.workers: dict[Place, int | None] = {"real": workers, "dream": None}
         self.evolution = self._evolution(np.zeros(controller.num_params))
         self.average = self.evolution.mean
         self.best_score = -np.inf
@@ -200,6 +203,7 @@ class ControllerSearch:
             self.slots[place],
             limits,
             on_episodes=on_episodes,
+            workers=self.workers[place],
         )
 
     def _tracks(self) -> tuple[list[int], int]:
@@ -259,6 +263,7 @@ class ControllerSearch:
             np.stack(params),
             self.config.validation_seeds(),
             self.slots["real"],
+            workers=self.workers["real"],
         )
         return Validation(scores)
 

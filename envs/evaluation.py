@@ -176,6 +176,7 @@ def play(
     limits: Limits = NO_LIMITS,
     driver: Driver = "controller",
     on_episodes: Callable[[int], object] | None = None,
+    workers: int | None = None,
 ) -> Scores:
     """Play every controller on every seed.
 
@@ -189,6 +190,7 @@ def play(
         limits: when an episode is given up.
         driver: who drives; under "guide" the controllers only stand for how often.
         on_episodes: called with the number of episodes when a task is done.
+        workers: how many of the backend's, at most; all of them if None.
     """
     rows = np.repeat(np.asarray(params, np.float32), len(seeds), axis=0)
     pair_seeds = [int(seed) for _ in range(len(params)) for seed in seeds]
@@ -202,7 +204,7 @@ def play(
         if on_episodes is not None:
             on_episodes(len(stats.returns))
 
-    parts = backend.map(tasks, tell)
+    parts = backend.map(tasks, tell, workers)
     shape = (len(params), len(seeds))
 
     def join(columns: Iterable[np.ndarray]) -> np.ndarray:

@@ -53,11 +53,13 @@ class WorkerError(RuntimeError):
 class Backend(Protocol[Task, Result]):
     """A context manager that maps tasks to results."""
 
-    def imap(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-        """Yield (index of the task, result) as results become ready."""
+    def imap(self, tasks: Sequence[Task], most: int | None = None) -> Iterator[tuple[int, Result]]:
+        """Yield (index of the task, result) as results become ready; the same `most` workers at most have tasks."""
         ...
 
-    def map(self, tasks: Sequence[Task], on_result: OnResult[Result] | None = None) -> list[Result]:
+    def map(
+        self, tasks: Sequence[Task], on_result: OnResult[Result] | None = None, most: int | None = None
+    ) -> list[Result]:
         """All results, in the order of the tasks; `on_result(index, result)` is called as each comes."""
         ...
 
@@ -93,13 +95,15 @@ def open_backend(
 class _MapInOrder(Generic[Task, Result]):
     """`map` in terms of `imap`, and the context manager."""
 
-    def imap(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    def imap(self, tasks: Sequence[Task], most: int | None = None) -> Iterator[tuple[int, Result]]:
         raise NotImplementedError
 
-    def map(self, tasks: Sequence[Task], on_result: OnResult[Result] | None = None) -> list[Result]:
+    def map(
+        self, tasks: Sequence[Task], on_result: OnResult[Result] | None = None, most: int | None = None
+    ) -> list[Result]:
         """See `Backend.map`."""
         results: dict[int, Result] = {}
-        for index, result in self.imap(tasks):
+        for index, result in self.imap(tasks, most):
             results[index] = result
             if on_result is not None:
                 on_result(index, result)
@@ -124,7 +128,7 @@ class SerialBackend(_MapInOrder[Task, Result]):
         self._make_worker = make_worker
         self._worker: Worker[Task, Result] | None = None
 
-    def imap(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    def imap(self, tasks: Sequence[Task], most: int | None = None) -> Iterator[tuple[int, Result]]:
         """See `Backend.imap`."""
         for index, task in enumerate(tasks):
             with _one_torch_thread():
@@ -181,16 +185,17 @@ class SupervisedBackend(_MapInOrder[Task, Result], Generic[Task, Result, AnyWork
         self._workers: list[AnyWorker] = []
         self._failed_starts = 0
 
-    def imap(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    def imap(self, tasks: Sequence[Task], most: int | None = None) -> Iterator[tuple[int, Result]]:
         """See `Backend.imap`. Left early, by an error or by the caller, it ends its workers."""
+        most = min(most or self._num_workers, self._num_workers)
         pending = deque(range(len(tasks)))
         attempts = [0] * len(tasks)
         num_missing = len(tasks)
         finished = False
         try:
             while num_missing:
-                self._spawn(min(self._num_workers, num_missing))
-                self._hand_out(tasks, pending, attempts)
+                self._spawn(min(most, num_missing))
+                self._hand_out(self._workers[:most], tasks, pending, attempts)
                 for worker in self._ready():
                     message = worker.receive()
                     if message is None:
@@ -231,8 +236,10 @@ class SupervisedBackend(_MapInOrder[Task, Result], Generic[Task, Result, AnyWork
         while len(self._workers) < count:
             self._workers.append(self._start())
 
-    def _hand_out(self, tasks: Sequence[Task], pending: deque[int], attempts: list[int]) -> None:
-        for worker in self._workers:
+    def _hand_out(
+        self, workers: list[AnyWorker], tasks: Sequence[Task], pending: deque[int], attempts: list[int]
+    ) -> None:
+        for worker in workers:
             if worker.is_idle and pending:
                 index = pending.popleft()
                 attempts[index] += 1

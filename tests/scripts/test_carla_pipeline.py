@@ -15,6 +15,8 @@ import run_pipeline
 from data import generation_script
 from data.episodes import EpisodeStore
 from tests.data.recorded import digest
+from tests.envs.carla.lite.server_process import LiteServer
+from tests.scripts.evolving import params, rows, run
 from tests.scripts.tiny_run import make_run
 from utils.errors import UserError
 
@@ -101,6 +103,22 @@ def test_an_evolution_survives_deaths_and_leaves_no_server(tmp_path: Path, blow:
     while any(pgrep("-g", str(group)) for group in groups):
         assert time.monotonic() < end, "a server outlived its worker"
         time.sleep(0.1)
+
+
+def test_dreams_take_every_worker_where_real_laps_take_one_for_each_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = {"size": 16, "max_steps": 60, "action_repeat": 2}
+    logs = make_run(tmp_path, env_spec={"name": "CarlaCircuit-v0", "options": options})
+    found = []
+    for backend in (["process", "--max-workers", "2"], ["serial"]):
+        with LiteServer() as server:
+            flags = ["--carla", f"127.0.0.1:{server.port}", "--slots", "1", "--fresh"]
+            run(logs, "--preset", "tiny", "--env", "dream", *flags, "--backend", *backend)
+        found.append((rows(logs, "controller-dream"), params(logs, stage="controller-dream")))
+    assert "on 2 workers" in capsys.readouterr().out
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][1], found[1][1])
 
 
 @pytest.mark.slow

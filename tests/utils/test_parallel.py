@@ -103,6 +103,21 @@ def test_progress_is_told_once_for_every_task():
         assert sorted(told) == list(range(5))
 
 
+def make_named_worker():
+    return lambda task: os.getpid()
+
+
+def test_a_map_may_keep_to_the_same_few_workers():
+    with parallel.ProcessBackend(make_named_worker, 3) as backend:
+        few = set(backend.map(range(4), most=1))
+        backend.map(range(6))
+        assert len(backend.pids()) == 3
+        assert set(backend.map(range(40), most=1)) == few
+        assert len(few) == 1
+        os.kill(few.pop(), signal.SIGKILL)
+        assert len(set(backend.map(range(40), most=1))) == 1, "another takes its place"
+
+
 def test_every_backend_computes_on_one_thread():
     import torch
 
