@@ -54,13 +54,18 @@ class Backend(Protocol[Task, Result]):
     """A context manager that maps tasks to results."""
 
     def imap(self, tasks: Sequence[Task], most: int | None = None) -> Iterator[tuple[int, Result]]:
-        """Yield (index of the task, result) as results become ready; the same `most` workers at most have tasks."""
+        """Yield (index of the task, result) as results become ready.
+
+        Args:
+            tasks: what to do.
+            most: so many workers do it, the same ones in every call; all of them if None.
+        """
         ...
 
     def map(
         self, tasks: Sequence[Task], on_result: OnResult[Result] | None = None, most: int | None = None
     ) -> list[Result]:
-        """All results, in the order of the tasks; `on_result(index, result)` is called as each comes."""
+        """All results of `imap`, in the order of the tasks; `on_result(index, result)` is called as each comes."""
         ...
 
     def __enter__(self) -> Self: ...

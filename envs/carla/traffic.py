@@ -15,8 +15,8 @@ from envs.carla.lite.packing import msgpack
 from envs.carla.lite.wire import pack
 from envs.carla.ports import TRAFFIC_OFFSET
 
-PATIENCE_S = 1.0
-"""a turn takes milliseconds; the manager is woken after one to two times as long as this"""
+PATIENCE_S = 3.0
+"""a turn takes milliseconds, and a signal too many would break the step: wait one to two times as long as this"""
 
 
 class Traffic:

@@ -6,7 +6,7 @@ try:
     import msgpack
 except ImportError as error:
     raise UserError(
-        f"the lite CARLA server needs the msgpack package, which cannot be imported ({error}); "
+        f"CARLA's lite server and traffic need the msgpack package, which cannot be imported ({error}); "
         "pip install -e .[carla] (Python 3.11 or 3.12, Linux)."
     ) from None
 

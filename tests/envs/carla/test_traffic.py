@@ -31,11 +31,14 @@ def test_a_tick_that_waits_for_the_manager_who_waits_for_it_goes_on() -> None:
     """Others who ask the manager for turns take its answer from our tick, as the client's own race does."""
     said = run("""
 import contextlib, threading
-from envs.carla.traffic import ask
+from envs.carla import traffic
+from envs.carla.ports import TRAFFIC_OFFSET
+
+traffic.PATIENCE_S = 1.0
 
 def disturb():
     with contextlib.suppress(OSError):
-        ask(session.server.client_port + 5, *[("synchronous_tick", [])] * 20)
+        traffic.ask(session.server.client_port + TRAFFIC_OFFSET, *[("synchronous_tick", [])] * 20)
 
 session.begin(6)
 for _ in range(3):
