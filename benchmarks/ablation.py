@@ -11,10 +11,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -131,6 +133,7 @@ class Ablation:
     def __init__(self, config: AblationConfig) -> None:
         self.config = config
         self.folder = config.logs / config.table
+        self.training: dict[Path, Lock] = defaultdict(Lock)  # each V and each M is trained once
 
     def check_same(self) -> None:
         """Refuse to mix runs of other settings into a table that was begun.
@@ -154,29 +157,31 @@ class Ablation:
         if config.vision and not row.vae:
             return config.vision
         run = self.folder / row.vision_name
-        if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
-            size = "tiny" if config.tiny else "quick"
-            self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
         weights, scaled = run / NEEDED[0], run / "scaled.safetensors"
-        if row.vae != RANDOM:
-            return weights
-        if not scaled.exists():
-            scale(weights, config.dataset, scaled)
+        with self.training[run]:
+            if not (run / "vae" / "quality.json").exists():  # the last thing that a training writes
+                size = "tiny" if config.tiny else "quick"
+                self.train("trainvae.py", run, size, config.vae_steps, *row.vae)
+            if row.vae != RANDOM:
+                return weights
+            if not scaled.exists():
+                scale(weights, config.dataset, scaled)
         return scaled
 
     def world(self, row: Row) -> Path:
         """Train the M of a row on its V; the folder where both are."""
         config = self.config
         run = self.folder / row.world_name
-        if not (run / "mdrnn" / "quality.json").exists():
-            _copy(self.vision(row), run / NEEDED[0])
-            size = "tiny" if config.tiny else "long"
-            base = (
-                ("--hidden-size", str(LEVERS.mdrnn_hidden))
-                if config.table == "levers" and not config.tiny
-                else ()
-            )
-            self.train("trainmdrnn.py", run, size, config.mdrnn_steps, *base, *row.mdrnn)
+        with self.training[run]:
+            if not (run / "mdrnn" / "quality.json").exists():
+                _copy(self.vision(row), run / NEEDED[0])
+                size = "tiny" if config.tiny else "long"
+                base = (
+                    ("--hidden-size", str(LEVERS.mdrnn_hidden))
+                    if config.table == "levers" and not config.tiny
+                    else ()
+                )
+                self.train("trainmdrnn.py", run, size, config.mdrnn_steps, *base, *row.mdrnn)
         return run
 
     def train(self, script: str, logs: Path, preset: str, steps: int, *flags: str) -> None:
@@ -233,9 +238,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     ablation, rows = Ablation(config), TABLES[config.table]
     ablation.check_same()
     with ThreadPoolExecutor(config.jobs) as pool:
-        # each V and each M once: no two commands train the same one
-        list(pool.map(ablation.vision, {row.vision_name: row for row in rows}.values()))
-        list(pool.map(ablation.world, {row.world_name: row for row in rows}.values()))
         tasks = [(row, seed) for seed in range(config.seeds) for row in rows]
         found = list(pool.map(lambda task: ablation.evolve(*task), tasks))
     settings = cli.to_json(replace(config, logs=Path(config.logs.name), vision=None))

@@ -25,17 +25,21 @@ def test_rows_of_a_table_are_trained_evolved_and_scored(
     flags = ["--seq-len", "30", "--action-repeat", "8", "--policy", "brown", "--threads", "1"]
     generation_script.main(["--rollouts", "10", "--rootdir", str(dataset), *flags])
     monkeypatch.setitem(ablation.TABLES, "levers", [Row("z alone", controller=("--features", "z"))])
-    sizes = {"--seeds": 1, "--generations": 1, "--vae-steps": 2, "--mdrnn-steps": 2, "--episodes": 2}
+    sizes = {"--seeds": 2, "--generations": 1, "--vae-steps": 2, "--mdrnn-steps": 2, "--episodes": 2}
     flags = [str(part) for pair in sizes.items() for part in pair] + ["--validation-episodes", "2", "--tiny"]
     argv = ["--table", "levers", "--logs", str(logs), "--dataset", str(dataset), *flags]
     capsys.readouterr()
     ablation.main(argv)
     first = capsys.readouterr().out
-    (run,) = json.loads((logs / "levers.json").read_text())["runs"]
-    assert run["row"] == "z alone"
-    assert len(run["returns"]) == 2
-    assert np.isfinite(run["returns"]).all()
-    assert f"| z alone | {np.mean(run['returns']):.0f} |" in first
+    runs = json.loads((logs / "levers.json").read_text())["runs"]
+    assert [(run["row"], run["seed"]) for run in runs] == [("z alone", 0), ("z alone", 1)]
+    returns = np.array([run["returns"] for run in runs])
+    assert returns.shape == (2, 2)
+    assert np.isfinite(returns).all()
+    each = ", ".join(f"{mean:.0f}" for mean in returns.mean(axis=1))
+    assert f"| z alone | {each} | {returns.mean():.0f} |" in first
+    log = (logs / "levers" / "v-m" / "log.txt").read_text()
+    assert log.count("NLL ") == 1, "two jobs, side by side, need the same M: it is trained once"
     best = logs / "levers" / "c-z-alone-0" / "controller-dream" / "checkpoints" / "best.safetensors"
     assert load_checkpoint(best).config["feature_size"] == 32, "the row's flag was heeded"
     shutil.rmtree(dataset)
