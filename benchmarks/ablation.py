@@ -73,7 +73,7 @@ TABLES = {
         Row("V (as above) and M untrained", vae=RANDOM, mdrnn=("--max-steps", "0")),
     ],
     "levers": [
-        Row("all of them: temperature 0.7, 40 dreams of 40 decisions, h of 512"),
+        Row("baseline: temperature 0.7, 40 dreams of 40 decisions, h of 512"),
         Row("temperature 0.4", controller=("--temperature", "0.4")),
         Row("temperature 1", controller=("--temperature", "1")),
         Row("16 dreams of 100 decisions", controller=("--horizon", "100", "--n-samples", "16")),

@@ -20,7 +20,7 @@ class PipelineConfig:
     logs: cli.LogsArg = Path("exp_dir")
     """run directory"""
     dataset: Path | None = None
-    """dataset folder; RUN/dataset by default"""
+    """dataset folder, which --fresh leaves as it is; RUN/dataset, which it removes, by default"""
     env: str = "CarRacing-v2"
     """real environment"""
     dream_of: Path | None = None
