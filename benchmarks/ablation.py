@@ -3,8 +3,9 @@
 python -m benchmarks.ablation --table parts     what V, M and h are worth; C is evolved in the real environment
 python -m benchmarks.ablation --table levers    what makes dreams honest; C is evolved in the dream alone
 
-Everything is made by the root scripts, --jobs of them at a time; run again, it goes on where it stopped. Needs a
-dataset of data/generation_script.py. Works in LOGS/TABLE, writes LOGS/TABLE.json and prints a Markdown table.
+Everything is made by the root scripts, --jobs of them at a time; run again, it goes on where it stopped, with more
+--seeds or --generations, too. Needs a dataset of data/generation_script.py. Works in LOGS/TABLE, writes
+LOGS/TABLE.json and prints a Markdown table.
 """
 
 import json
@@ -136,7 +137,7 @@ class Ablation:
         self.training: dict[Path, Lock] = defaultdict(Lock)  # each V and each M is trained once
 
     def check_same(self) -> None:
-        """Refuse to mix runs of other settings into a table that was begun.
+        """Refuse to mix runs of other settings, or of fewer generations, into a table that was begun.
 
         Raises:
             UserError: it was.
@@ -144,8 +145,10 @@ class Ablation:
         free = {"logs", "seeds", "jobs"}
         settings = {name: value for name, value in cli.to_json(self.config).items() if name not in free}
         path = self.folder / "settings.json"
+        before = read_json(path) if path.exists() else settings
+        longer = {**before, "generations": max(before["generations"], self.config.generations)}
         check(
-            not path.exists() or read_json(path) == settings,
+            longer == settings,
             f"{self.folder} was begun with other settings (see {path}); use those again, or another --logs.",
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +206,8 @@ class Ablation:
             sizes |= {"--pop-size": 4, "--n-samples": 1}
         flags += [str(part) for pair in sizes.items() for part in pair]
         workers = ["--max-workers", "1"]
-        stage, score = "controller-dream" if dreams else "controller", run / "test.json"
+        stage = "controller-dream" if dreams else "controller"
+        score = run / f"test-{config.generations}.json"
         test = ["--stage", stage, "--renderer", "fast", "--episodes", str(config.episodes)]
         if not score.exists():
             self.run("traincontroller.py", run, *workers, "--seed", str(seed), *flags, *row.controller)

@@ -45,8 +45,12 @@ def test_rows_of_a_table_are_trained_evolved_and_scored(
     shutil.rmtree(dataset)
     ablation.main(argv)
     assert capsys.readouterr().out == first, "nothing is done twice"
-    with pytest.raises(UserError, match="begun with other settings"):
-        ablation.main([*argv, "--generations", "2"])
+    ablation.main([*argv, "--generations", "2"])
+    longer = json.loads((logs / "levers.json").read_text())["runs"]
+    assert [list(run["validation"]) for run in longer] == [["0", "1", "2"]] * 2, "the same evolutions go on"
+    for flag in ("--mdrnn-steps", "3"), ("--generations", "1"):
+        with pytest.raises(UserError, match="begun with other settings"):
+            ablation.main([*argv, *flag])
 
 
 @pytest.mark.parametrize("table", TABLES)
