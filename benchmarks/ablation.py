@@ -89,6 +89,8 @@ TABLES = {
 }
 SCALED_ON = 1024
 """Frames over which they are."""
+LOST = 600
+"""Return of a track below which the road was lost."""
 LEVERS = PRESETS["carracing"]
 """What the table of levers changes a thing of."""
 
@@ -263,14 +265,23 @@ def scale(source: Path, dataset: Path, target: Path) -> None:
 
 
 def as_markdown(rows: Sequence[Row], found: Sequence[dict]) -> str:
-    """A line for each row: the held-out mean of each seed, and their mean."""
-    lines = ["| row | mean of each seed, held-out | all | best validation of each |", "|---|---|---|---|"]
+    """A line for each row, its seeds side by side: how they did on held-out tracks, and how they got there."""
+    lines = [
+        "| | mean of each seed | of all | medians | tracks below 600 | mean controller's validation, by generation |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         runs = [run for run in found if run["row"] == row.name]
-        means = [float(np.mean(run["returns"])) for run in runs]
-        kept = ", ".join(f"{run['best_validation']:.0f}" for run in runs)
-        each = ", ".join(f"{mean:.0f}" for mean in means)
-        lines.append(f"| {row.name} | {each} | {np.mean(means):.0f} | {kept} |")
+        returns = np.array([run["returns"] for run in runs])
+        each = (
+            returns.mean(1),
+            [returns.mean()],
+            np.median(returns, 1),
+            (returns < LOST).sum(1),
+        )
+        cells = [", ".join(f"{value:.0f}" for value in values) for values in each]
+        curves = "; ".join(", ".join(f"{v:.0f}" for v in run["validation"].values()) for run in runs)
+        lines.append(f"| {' | '.join((row.name, *cells, curves))} |")
     return "\n".join(lines)
 
 

@@ -37,7 +37,9 @@ def test_rows_of_a_table_are_trained_evolved_and_scored(
     assert returns.shape == (2, 2)
     assert np.isfinite(returns).all()
     each = ", ".join(f"{mean:.0f}" for mean in returns.mean(axis=1))
-    assert f"| z alone | {each} | {returns.mean():.0f} |" in first
+    medians = ", ".join(f"{median:.0f}" for median in np.median(returns, axis=1))
+    curves = "; ".join(", ".join(f"{v:.0f}" for v in run["validation"].values()) for run in runs)
+    assert f"| z alone | {each} | {returns.mean():.0f} | {medians} | 2, 2 | {curves} |" in first
     log = (logs / "levers" / "v-m" / "log.txt").read_text()
     assert log.count("NLL ") == 1, "two jobs, side by side, need the same M: it is trained once"
     best = logs / "levers" / "c-z-alone-0" / "controller-dream" / "checkpoints" / "best.safetensors"
