@@ -1,10 +1,5 @@
 """Stage C's loop: ask for candidates, evaluate, tell, validate now and then, keep the best, save.
 
-CMA-ES searches controllers of centred features, x - centre: on the features as they are, whose means are as large
-as their spreads, each random change of the weights would press the pedals by a random constant too. What is evaluated
-and saved are the same controllers, written for x. Measured on CarRacing from zeros, one seed: a validation return of
-732 rather than 600 after 10 generations. (Whitened besides, the candidates' mean was 8 after 4, not 77.)
-
 All that the next generation depends on is saved after each: a search that is restored goes on to the bit.
 """
 
@@ -18,6 +13,7 @@ import numpy as np
 import torch
 
 from data.search_config import SearchConfig
+from data.search_space import SearchSpace, directions
 from data.trained import Trained, save_controller
 from envs.evaluation import Place, Scores, Task, dream_slots, play
 from envs.rollout import EpisodeStats, Limits
@@ -85,44 +81,46 @@ class ControllerSearch:
         self.config, self.run, self.world = config, run, world
         self.controller, self.starts, self.backend = controller, starts, backend
         self.features = starts.features()[:, : controller.feature_size]
-        self.centre = self.features.mean(0)
+        rows = directions(self.features, world.world_model.latent_size, config.h_components)
+        zeros = np.zeros(controller.num_params)
+        self.space = SearchSpace(controller, zeros, self.features.mean(0), rows)
         dreams = dream_slots(config.slots, world.world_model)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": dreams}
         self.workers: dict[Place, int | None] = {"real": workers, "dream": None}
-        self.evolution = self._evolution(np.zeros(controller.num_params))
+        self.evolution = self._evolution()
         self.average = self.evolution.mean
         self.best_score = -np.inf
-        self.best_params = np.zeros(controller.num_params, np.float32)
+        self.best_params = zeros.astype(np.float32)
         self.seconds = 0.0
         self.is_started = False
 
-    def _evolution(self, start: np.ndarray) -> Evolution:
+    def _evolution(self) -> Evolution:
         config = self.config
         seed = seeding.derive(config.seed, "candidates")
-        return Evolution(start, config.sigma0, config.pop_size, seed)
-
-    def _uncentred(self, params: np.ndarray) -> np.ndarray:
-        return self.controller.shifted(params, -self.centre)
+        return Evolution(np.zeros(self.space.size), config.sigma0, config.pop_size, seed)
 
     @property
     def mean(self) -> np.ndarray:
         """The controller in the middle of the distribution, float64 (N,)."""
-        return self._uncentred(self.evolution.mean)
+        return self.space.controllers(self.evolution.mean)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; validate the best again if the validation tracks are others now.
 
         Raises:
-            UserError: the state is foreign, of another size, or evolved with another --expo.
+            UserError: the state is foreign, of another size, or evolved with another --expo or --h-components.
         """
-        evolved = state.get("expo", 0.0)  # as it was when states did not say so
-        check(
-            evolved == self.controller.expo,
-            f"{self.run.path} was evolved with --expo {evolved:g}; pass that, or --fresh to start over.",
-        )
+        for name, here in (("expo", self.controller.expo), ("h_components", self.config.h_components)):
+            before = state[name]
+            flag = f"--{name.replace('_', '-')} {before if before is None else format(before, 'g')}"
+            check(
+                before == here,
+                f"{self.run.path} was evolved with {flag}; pass that, or --fresh to start over.",
+            )
         try:
             self.evolution.restore(state["evolution"])
-            self.centre, self.average = state["centre"].numpy(), state["average"].numpy()
+            self.space = SearchSpace.from_state(self.controller, state["space"])
+            self.average = state["average"].numpy()
             self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
             self.seconds, self.is_started = state["seconds"], True
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -140,7 +138,8 @@ class ControllerSearch:
         scores = self._validate(means)
         self.seconds = time.monotonic() - began
         best = int(np.argmax(scores.returns))
-        self.evolution = self._evolution(self.controller.shifted(means[best], self.centre))
+        self.space.first = means[best]
+        self.evolution = self._evolution()
         self.average = self.evolution.mean
         self._keep_best(means, scores.returns)
         row = {"validation_mean": float(scores.returns[best]), "best_validation": self.best_score}
@@ -220,7 +219,7 @@ class ControllerSearch:
         config, began = self.config, time.monotonic()
         tracks, frames = self._tracks()
         # ask
-        candidates = self._uncentred(self.evolution.ask())
+        candidates = self.space.controllers(self.evolution.ask())
         # evaluate
         on_episodes = None if progress is None else progress.update
         scores = self._train(candidates, tracks, on_episodes)
@@ -244,7 +243,7 @@ class ControllerSearch:
         generation = self.evolution.generation
         is_last = generation == config.generations or self._is_late(self.seconds + time.monotonic() - began)
         if generation % config.validate_every == 0 or is_last:
-            rows = [self.mean, candidates[int(np.argmax(fitness))], self._uncentred(self.average)]
+            rows = [self.mean, candidates[int(np.argmax(fitness))], self.space.controllers(self.average)]
             validation = self._validate(rows)
             self._keep_best(rows, validation.returns)
             row |= _named("validation", validation.returns) | validation.measures(0)
@@ -287,13 +286,14 @@ class ControllerSearch:
         self._write(self.run.latest, self.mean, None)
         state = {
             "evolution": self.evolution.state(),
-            "centre": torch.from_numpy(self.centre.copy()),
+            "space": self.space.state(),
             "average": torch.from_numpy(self.average.copy()),
             "best_score": self.best_score,
             "best_params": torch.from_numpy(self.best_params.copy()),
             "seconds": self.seconds,
             "validation_episodes": self.config.validation_episodes,
             "expo": self.controller.expo,
+            "h_components": self.config.h_components,
             "fingerprints": self.world.fingerprints,
         }
         save_state(self.run.state, state)

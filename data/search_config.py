@@ -21,6 +21,8 @@ class SearchConfig:
     """where candidates are tried: real, which the real env's name (carracing, carla) means too, or dream"""
     features: Literal["zh", "z"] = "zh"
     """what C sees: z and M's memory h, or z alone"""
+    h_components: int | None = 32
+    """how many principal components of h are searched, those of the largest spread; None: each number of h"""
     expo: float = DEFAULT_EXPO
     """steering is t |t|**expo of t = tanh(x): the larger, the gentler are small corrections; 0 is tanh alone"""
     n_samples: int = 4
@@ -65,7 +67,15 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        check_positive(self, "n_samples", "generations", "validate_every", "validation_episodes", "sigma0")
+        check_positive(
+            self,
+            "n_samples",
+            "generations",
+            "validate_every",
+            "validation_episodes",
+            "sigma0",
+            "h_components",
+        )
         check_positive(self, "patience", "pace", "due", "slots", "max_hours")
         check(
             self.pop_size >= 2, f"--pop-size must be at least 2; got {self.pop_size}: candidates are ranked."

@@ -11,6 +11,7 @@ import test_controller
 import traincontroller
 from data import search
 from data.search import AVERAGE_RATE
+from data.search_space import SearchSpace
 from data.trained import load_controller, load_starts, run_files
 from envs import evaluation
 from tests.scripts.evolving import SERIAL, fail, params, rows, rows_with_times, run
@@ -53,7 +54,7 @@ def test_the_average_of_the_means_drives_the_validation_tracks_too(logs: Path):
         average += AVERAGE_RATE * (params_after(logs, generation) - average)
     state = load_state(RunDir(logs, "controller").state)
     controller = load_controller(RunDir(logs, "controller").latest, {LATENT + HIDDEN}).controller
-    kept = controller.shifted(state["average"].numpy(), -state["centre"].numpy())
+    kept = SearchSpace.from_state(controller, state["space"]).controllers(state["average"].numpy())
     assert np.allclose(kept, average, atol=1e-6)
     row = rows(logs)[-1]
     returns = [row[f"validation_{who}"] for who in ("mean", "best", "average")]
@@ -122,6 +123,19 @@ def test_a_dream_goes_on_from_the_best_that_was_evolved_in_a_dream(
     best = rows(logs, "controller-dream")[-1]["best_validation"]
     run(logs, *again, "--fresh")
     assert rows(logs, "controller-dream")[0]["validation_mean"] == best
+
+
+def test_fewer_directions_of_h_are_searched_around_the_first_controller(logs: Path):
+    flags = (*SERIAL, "--h-components", "2", "--generations", "1")
+    run(logs, *flags, "--env", "dream")
+    state = load_state(RunDir(logs, "controller-dream").state)
+    assert len(state["average"]) == (LATENT + 2 + 1) * 3
+    best = params(logs, "best", "controller-dream")
+    run(logs, *flags, "--start", "best")
+    space = load_state(RunDir(logs, "controller").state)["space"]
+    assert np.array_equal(space["first"].numpy(), best), "all of it, whatever is searched around it"
+    with pytest.raises(UserError, match="was evolved with --h-components 2; pass that"):
+        run(logs, *SERIAL, "--h-components", "None")
 
 
 def test_c_may_see_z_alone(logs: Path, capsys: pytest.CaptureFixture[str]):
