@@ -64,9 +64,12 @@ class Row(NamedTuple):
 
 RANDOM = ("--arch", "vae", "--max-steps", "0")
 """An untrained V: random convolutions. Its numbers hardly differ between frames, so they are scaled."""
+ALL_H, COMPONENTS = ("--h-components", "None"), ("--h-components", "32")
+"""What all rows but one search of h, and that one."""
 TABLES = {
     "parts": [
         Row("all of it: NVAE, trained M, C sees z and h"),
+        Row("h along 32 principal components", controller=COMPONENTS),
         Row("C sees z alone", controller=("--features", "z")),
         Row("M untrained", mdrnn=("--max-steps", "0")),
         Row("plain VAE", vae=("--arch", "vae", "--learning-rate", "0.01")),
@@ -75,6 +78,7 @@ TABLES = {
     ],
     "levers": [
         Row("baseline: temperature 0.7, 40 dreams of 40 decisions, h of 512"),
+        Row("h along 32 principal components", controller=COMPONENTS),
         Row("temperature 0.4", controller=("--temperature", "0.4")),
         Row("temperature 1", controller=("--temperature", "1")),
         Row("16 dreams of 100 decisions", controller=("--horizon", "100", "--n-samples", "16")),
@@ -201,7 +205,7 @@ class Ablation:
         for name in NEEDED:
             _copy(world / name, run / name)
         dreams = config.table == "levers"
-        flags = dream_flags(LEVERS) if dreams else ["--patience", "40"]
+        flags = [*ALL_H, *(dream_flags(LEVERS) if dreams else ("--patience", "40"))]
         sizes = {"--pop-size": 64, "--n-samples": 40} if dreams else {"--pop-size": 32, "--n-samples": 4}
         sizes |= {"--generations": config.generations, "--validation-episodes": config.validation_episodes}
         if config.tiny:
