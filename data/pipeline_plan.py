@@ -12,6 +12,9 @@ SAME_TIME = "{minutes that V took}"
 FAILURES_NOISE = "0.1"
 """Noise on the actions of drivers whose failures M shall see: with more of it, it would see the noise's."""
 
+ALL_OF_H = "None"
+"""Of h is searched around a good driver: 32 components, which take C further from zeros, did no better there."""
+
 
 class Step(NamedTuple):
     """One command of the pipeline."""
@@ -64,6 +67,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         env="real",
         pop_size=config.pop_size,
         start="best" if config.dream_generations else "zero",
+        h_components=ALL_OF_H if config.dream_generations else None,
         sigma0=config.polish_sigma,
         patience=config.patience,
     )
@@ -94,6 +98,7 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
     return _flags(
         env="dream",
         start="best" if goes_on else None,
+        h_components=ALL_OF_H if goes_on else None,
         generations=config.dream_generations,
         pop_size=config.dream_pop_size or config.pop_size,
         n_samples=config.dream_samples,

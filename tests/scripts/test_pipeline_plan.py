@@ -95,9 +95,11 @@ def test_a_run_without_dreams_evolves_from_zeros_for_real_and_is_scored_under_it
     steps = {step.name: step.command for step in plan(PipelineConfig(dream_generations=0, rounds=1))}
     assert not any("dream" in name for name in steps)
     assert flag(steps["round 1: C in the real environment"], "--start") == "zero"
+    assert "--h-components" not in steps["round 1: C in the real environment"]
     assert flag(steps["score: C evolved for real"], "--json").endswith("test-real-only.json")
     with_dreams = {step.name: step.command for step in plan(PipelineConfig())}
     assert flag(with_dreams["round 1: C in the real environment"], "--start") == "best"
+    assert flag(with_dreams["round 1: C in the real environment"], "--h-components") == "None"
     assert flag(with_dreams["score: C evolved for real"], "--json").endswith("test-real.json")
 
 
