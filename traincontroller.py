@@ -126,8 +126,7 @@ def saved_state(config: ControllerConfig, run: RunDir, world: trained.Trained) -
     """What an earlier call saved, if it is to go on: not with --fresh, nor when V or M are others now."""
     if config.fresh or not run.state.exists():
         return None
-    needed = ("fingerprints", "evolution", "space", "expo", "h_components")
-    needed += ("best_score", "best_params", "validation_episodes")
+    needed = ("fingerprints", "evolution", "best_score", "best_params", "validation_episodes")
     state = load_state(run.state, *needed)
     return state if state["fingerprints"] == world.fingerprints else None
 

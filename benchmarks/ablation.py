@@ -271,7 +271,7 @@ def scale(source: Path, dataset: Path, target: Path) -> None:
 def as_markdown(rows: Sequence[Row], found: Sequence[dict]) -> str:
     """A line for each row, its seeds side by side: how they did on held-out tracks, and how they got there."""
     lines = [
-        "| | mean of each seed | of all | medians | tracks below 600 | mean controller's validation, by generation |",
+        f"| | mean of each seed | of all | medians | below {LOST} | mean controller's validation, by generation |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:

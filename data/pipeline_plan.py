@@ -13,7 +13,7 @@ FAILURES_NOISE = "0.1"
 """Noise on the actions of drivers whose failures M shall see: with more of it, it would see the noise's."""
 
 ALL_OF_H = "None"
-"""Of h is searched around a good driver: 32 components, which take C further from zeros, did no better there."""
+"""Searched around a good driver: 32 components of h, which take C further from zeros, did no better there."""
 
 
 class Step(NamedTuple):

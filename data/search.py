@@ -110,14 +110,20 @@ class ControllerSearch:
         Raises:
             UserError: the state is foreign, of another size, or evolved with another --expo or --h-components.
         """
-        for name, here in (("expo", self.controller.expo), ("h_components", self.config.h_components)):
-            before = state[name]
-            flag = f"--{name.replace('_', '-')} {before if before is None else format(before, 'g')}"
-            check(
-                before == here,
-                f"{self.run.path} was evolved with {flag}; pass that, or --fresh to start over.",
-            )
         try:
+            if "space" not in state:  # begun before there were directions, or even expo
+                rows = np.eye(self.controller.feature_size)
+                space = SearchSpace(
+                    self.controller, np.zeros(self.controller.num_params), state["centre"].numpy(), rows
+                )
+                state = {"expo": 0.0, "h_components": None, "space": space.state(), **state}
+            for name, here in (("expo", self.controller.expo), ("h_components", self.config.h_components)):
+                before = state[name]
+                flag = f"--{name.replace('_', '-')} {before if before is None else format(before, 'g')}"
+                check(
+                    before == here,
+                    f"{self.run.path} was evolved with {flag}; pass that, or --fresh to start over.",
+                )
             self.evolution.restore(state["evolution"])
             self.space = SearchSpace.from_state(self.controller, state["space"])
             self.average = state["average"].numpy()

@@ -28,17 +28,18 @@ def directions(features: np.ndarray, latent_size: int, components: int | None) -
     Args:
         features: typical ones, (B, F).
         latent_size: how many of them are z.
-        components: how many of h; with None, or where h has no more numbers than that, each number of h as it is.
+        components: how many of h; with None, where h has no more numbers than that, or where it never changes (a
+            dream may only begin where episodes do), each number of h as it is.
 
     Returns:
         (K, F).
     """
     num = features.shape[1]
-    if components is None or num - latent_size <= components:
+    z, h = features[:, :latent_size], features[:, latent_size:]
+    if components is None or num - latent_size <= components or not np.ptp(h, axis=0).any():
         return np.eye(num)
-    spread = np.cov(features.T)
-    values, vectors = np.linalg.eigh(spread[latent_size:, latent_size:])  # the largest come last
-    scale = np.sqrt(SHARE * np.trace(spread[:latent_size, :latent_size]) / values[-components:].sum())
+    values, vectors = np.linalg.eigh(np.cov(h.T, bias=True))  # the largest come last
+    scale = np.sqrt(SHARE * z.var(0).sum() / values[-components:].sum())
     rows = np.eye(latent_size + components, num)
     rows[latent_size:, latent_size:] = scale * vectors.T[: -components - 1 : -1]
     return rows

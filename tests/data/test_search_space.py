@@ -46,6 +46,12 @@ def test_all_of_h_is_read_as_it_is(features: np.ndarray, components: int | None)
     assert np.array_equal(directions(features, Z, components), np.eye(Z + H))
 
 
+def test_an_h_that_never_changes_has_no_components(features: np.ndarray):
+    features[:, Z:] = 0.1
+    assert np.array_equal(directions(features, Z, 2), np.eye(Z + H))
+    assert np.array_equal(directions(features[:1], Z, 2), np.eye(Z + H)), "one moment alone"
+
+
 def test_c_that_sees_z_alone_has_no_h_to_read(features: np.ndarray):
     assert np.array_equal(directions(features[:, :Z], Z, 2), np.eye(Z))
 

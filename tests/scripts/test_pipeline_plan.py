@@ -63,6 +63,17 @@ def test_rounds_may_be_dream_only_until_the_last():
         PipelineConfig(dream_pop_size=1)
 
 
+def test_what_goes_on_from_a_good_driver_searches_all_of_h():
+    steps = {step.name: step.command for step in plan(PRESETS["carracing"])}
+    assert "--h-components" not in steps["round 1: C in the dream"]
+    for name in (
+        "round 2: C in the dream",
+        "round 2: C in the real environment",
+        "round 2: C on more tracks",
+    ):
+        assert (flag(steps[name], "--start"), flag(steps[name], "--h-components")) == ("best", "None")
+
+
 def test_what_makes_dreams_honest_goes_to_the_stages_if_the_run_says_so():
     config = PipelineConfig(
         dream_pace=3.3,
