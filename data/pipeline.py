@@ -99,6 +99,8 @@ class PipelineConfig:
     """generations that follow on more tracks: on few of them good candidates are told apart by luck"""
     fine_samples: int = 12
     """real tracks for each candidate in these"""
+    fine_hard_tracks: float = 0.0
+    """share of these that are hard for the mean controller, as in traincontroller.py"""
     fine_validation_episodes: int = 64
     """fixed tracks on which controllers are compared in these: they differ by less"""
     pop_size: int = 32
@@ -185,6 +187,7 @@ class PipelineConfig:
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
             "dream-hard-tracks": self.dream_hard_tracks,
+            "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
         for flag, share in shares.items():
@@ -302,6 +305,8 @@ PRESETS = {
         dream_samples=80,
         last_generations=60,
         fine_generations=90,
+        fine_samples=8,
+        fine_hard_tracks=0.5,
         validation_episodes=32,
         fine_validation_episodes=128,
     ),

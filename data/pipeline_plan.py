@@ -89,6 +89,7 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
         size = _flags(generations=generations, n_samples=config.fine_samples)
+        size += _flags(hard_tracks=config.fine_hard_tracks or None)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 

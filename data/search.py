@@ -211,25 +211,32 @@ class ControllerSearch:
             workers=self.workers[place],
         )
 
-    def _tracks(self) -> tuple[list[int], int]:
-        """The generation's tracks, the same for all its candidates, and the frames that it took to choose them."""
+    def _tracks(self) -> tuple[list[int], np.ndarray, int]:
+        """The generation's tracks, the same for all its candidates, what each counts, and the frames to choose them.
+
+        Of those where the mean controller does badly more are driven than come by; each counts the less for it, so
+        that the fitness still stands for the mean over all tracks.
+        """
         size, hard = self.config.n_samples, self.config.num_hard
         seeds = self.config.train_seeds(self.evolution.generation)
         if not hard:
-            return seeds, 0
-        scores = self._train(self.mean[None], seeds[size:])
-        worst = np.argsort(finite_fitness(scores.returns[0]), kind="stable")[:hard]
-        return [seeds[size + which] for which in worst] + seeds[hard:size], int(scores.lengths.sum())
+            return seeds, np.full(size, 1 / size), 0
+        scores = self._train(self.mean[None], seeds)
+        order = np.argsort(finite_fitness(scores.returns[0]), kind="stable")
+        others = np.sort(order[hard:])[: size - hard]
+        shares = np.repeat([1.0, (len(seeds) - hard) / max(1, len(others))], [hard, len(others)])
+        tracks = [seeds[which] for which in (*order[:hard], *others)]
+        return tracks, shares / shares.sum(), int(scores.lengths.sum())
 
     def _generation(self, progress: Any | None) -> dict[str, float]:
         config, began = self.config, time.monotonic()
-        tracks, frames = self._tracks()
+        tracks, shares, frames = self._tracks()
         # ask
         candidates = self.space.controllers(self.evolution.ask())
         # evaluate
         on_episodes = None if progress is None else progress.update
         scores = self._train(candidates, tracks, on_episodes)
-        fitness = finite_fitness(scores.returns.mean(axis=1))
+        fitness = finite_fitness(scores.returns @ shares)
         frames += int(scores.lengths.sum())
         rate = frames / (time.monotonic() - began)
         # tell

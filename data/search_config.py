@@ -9,7 +9,7 @@ from models.controller import DEFAULT_EXPO
 from utils import seeding
 from utils.errors import check, check_not_negative, check_positive
 
-POOL = 8
+POOL = 16
 """So many tracks are tried for each one that --hard-tracks asks for."""
 
 
@@ -28,8 +28,9 @@ class SearchConfig:
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
     hard_tracks: float = 0.0
-    """share of these tracks on which the mean controller did worst of eight times as many: what is left to a good
-    driver to learn is on few tracks (Jiang et al. 2021, arXiv 2010.03934, replay levels for such a reason)"""
+    """share of these tracks on which the mean controller did worst of sixteen times as many; for the fitness they
+    count as one in sixteen: what is left to a good driver to learn is on few tracks, so that many laps on these tell
+    more (Jiang et al. 2021, arXiv 2010.03934, replay levels for such a reason)"""
     pop_size: int = 32
     """candidates in a generation"""
     generations: int = 300
@@ -103,8 +104,8 @@ class SearchConfig:
         return round(self.hard_tracks * self.n_samples)
 
     def train_seeds(self, generation: int) -> list[int]:
-        """Tracks of a generation, the same for all its candidates; behind them those that may replace the first."""
-        count = self.n_samples + POOL * self.num_hard
+        """Tracks of a generation, or, where some shall be hard, those of which they are chosen."""
+        count = max(self.n_samples, POOL * self.num_hard)
         first = seeding.derive(self.seed, "tracks", generation) % (seeding.SPAN - count)
         return seeding.track_seeds("train", first, count)
 

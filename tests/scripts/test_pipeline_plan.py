@@ -125,6 +125,9 @@ def test_the_last_evolution_may_go_on_with_more_tracks():
     )
     assert "round 1: C on more tracks" not in steps
     assert list(steps).index("round 2: C on more tracks") < list(steps).index("score: C evolved for real")
+    harder = {step.name: step.command for step in plan(replace(config, fine_hard_tracks=0.5))}
+    assert harder["round 2: C on more tracks"] == [*more, "--hard-tracks", "0.5"]
+    assert harder["round 2: C in the real environment"] == few
 
 
 def test_on_carla_the_lane_follower_begins_and_the_yardstick_is_scored():

@@ -227,9 +227,8 @@ def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest
     assert [row["step"] for row in rows(logs)] == [0, 1]
 
 
-def test_hard_tracks_are_the_mean_controllers_worst_of_eight_times_as_many(
-    logs: Path, monkeypatch: pytest.MonkeyPatch
-):
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, list[int], evaluation.Scores]]:
+    """What C's loop plays: controllers, seeds and scores of each call, appended as they come."""
     calls = []
 
     def spy(backend, place, controller, params, seeds, *args, **kwargs):
@@ -238,17 +237,52 @@ def test_hard_tracks_are_the_mean_controllers_worst_of_eight_times_as_many(
         return scores
 
     monkeypatch.setattr(search, "play", spy)
-    hard = ("--env", "dream", "--n-samples", "4", "--hard-tracks", "0.5", "--validate-every", "9")
-    run(logs, *SERIAL, *hard, "--pop-size", "5", "--horizon", "8", "--generations", "2")
+    return calls
+
+
+HARD = ("--env", "dream", "--pop-size", "5", "--horizon", "8", "--validate-every", "9")
+
+
+def test_hard_tracks_are_the_mean_controllers_worst_of_sixteen_times_as_many(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls = spied(monkeypatch)
+    run(logs, *SERIAL, *HARD, "--n-samples", "4", "--hard-tracks", "0.5", "--generations", "2")
     _, (mean, pool, tried), (_, tracks, scores), (later_mean, later_pool, _), *_ = calls
-    assert (len(mean), len(pool), len(tracks), scores.returns.shape) == (1, 16, 4, (5, 4))
-    worst = sorted(range(16), key=lambda which: tried.returns[0, which])[:2]
+    assert (len(mean), len(pool), len(tracks), scores.returns.shape) == (1, 32, 4, (5, 4))
+    worst = sorted(range(32), key=lambda which: tried.returns[0, which])[:2]
     assert tracks[:2] == [pool[which] for which in worst]
-    assert not set(tracks[2:]) & set(pool)
+    assert tracks[2:] == [seed for seed in pool if seed not in tracks[:2]][:2], (
+        "the others are none of the worst"
+    )
     assert not set(pool) & set(later_pool)
     assert not np.array_equal(mean, later_mean)
-    frames = int(tried.lengths.sum() + scores.lengths.sum())
-    assert rows(logs, "controller-dream")[1]["frames"] == frames, "what it costs to choose is counted"
+    row = rows(logs, "controller-dream")[1]
+    assert row["frames"] == int(tried.lengths.sum() + scores.lengths.sum()), (
+        "what it costs to choose is counted"
+    )
+    fitness = scores.returns @ (1 / 32, 1 / 32, 15 / 32, 15 / 32)
+    assert row["mean"] == pytest.approx(fitness.mean()), "they count as often as they come"
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "pool", "counts"), [(2, 1.0, 32, (1 / 2, 1 / 2)), (20, 0.05, 20, (1 / 20,) * 20)]
+)
+def test_tracks_of_which_all_or_hardly_any_are_hard(
+    logs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    share: float,
+    pool: int,
+    counts: tuple[float, ...],
+):
+    calls = spied(monkeypatch)
+    flags = ("--n-samples", str(size), "--hard-tracks", str(share), "--generations", "1")
+    run(logs, *SERIAL, *HARD, *flags)
+    _, (_, tried, _), (_, tracks, scores), *_ = calls
+    assert len(tried) == pool
+    assert len(set(tracks)) == size
+    assert rows(logs, "controller-dream")[1]["mean"] == pytest.approx((scores.returns @ counts).mean())
 
 
 def test_a_generations_tracks_are_training_tracks_and_change():
