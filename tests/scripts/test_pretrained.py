@@ -49,7 +49,7 @@ def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monk
     [
         trained.SHIPPED,
         trained.SHIPPED_CARLA,
-        *(trained.PRETRAINED / f"carracing-{name}" for name in ("dream", "gentle", "real")),
+        *(trained.PRETRAINED / f"carracing-{name}" for name in ("dream", "real")),
     ],
 )
 def test_the_card_names_what_the_files_are(folder: Path):
