@@ -236,7 +236,7 @@ class ControllerSearch:
         # evaluate
         on_episodes = None if progress is None else progress.update
         scores = self._train(candidates, tracks, on_episodes)
-        fitness = finite_fitness(scores.returns @ shares)
+        fitness = finite_fitness((scores.returns * shares).sum(axis=1))
         frames += int(scores.lengths.sum())
         rate = frames / (time.monotonic() - began)
         # tell
