@@ -88,8 +88,8 @@ def _round(config: PipelineConfig, number: int) -> list[tuple[str, list[str]]]:
         steps.append(("C in the real environment", evolve + coarse + real + size))
     if config.fine_generations and number == config.rounds:
         generations += config.fine_generations
-        size = _flags(generations=generations, n_samples=config.fine_samples)
-        size += _flags(hard_tracks=config.fine_hard_tracks or None)
+        hard = config.fine_hard_tracks or None
+        size = _flags(generations=generations, n_samples=config.fine_samples, hard_tracks=hard)
         steps.append(("C on more tracks", evolve + fine + real + size))
     return steps
 
