@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.mixture import Mixture, choose
+from models.mixture import Mixture
 from utils.checkpoint import Checkpoint
 from utils.errors import UserError, check
 
@@ -176,29 +176,37 @@ class MDNRNN(nn.Module):
 
     def core(self, z: Tensor, action: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
         """The LSTM alone: (b, t, z), (b, t, a) -> outputs (b, t, d) and the carry after the last of them."""
-        inputs = torch.cat([(z - self.z_mean) / self.z_std, action], dim=-1)
+        inputs = torch.cat([self.standardise(z), action], dim=-1)
         output, (h, c) = self.lstm(inputs, (carry[0].unsqueeze(0), carry[1].unsqueeze(0)))
         return output, (h.squeeze(0), c.squeeze(0))
+
+    def standardise(self, z: Tensor) -> Tensor:
+        """Latents (..., z) as the LSTM is fed them."""
+        return (z - self.z_mean) / self.z_std
+
+    def advance(self, z: Tensor, action: Tensor, carry: Carry) -> Carry:
+        """One step of b dreams or drives: (b, z), (b, a), carry_t -> carry_{t+1}."""
+        return self.core(z.unsqueeze(1), action.unsqueeze(1), carry)[1]
 
     def heads(self, z: Tensor, output: Tensor) -> Prediction:
         """Read the predictions off the LSTM's output (..., d), given the z (..., z) that was fed in."""
         logits, delta, raw_sigma, reward, termination = self.head(output).float().split(self._split, -1)
         shape = (*z.shape[:-1], self.config.components, self.config.latent_size)
-        mu, log_sigma = self._moments(z.unsqueeze(-2), delta.reshape(shape), raw_sigma.reshape(shape))
-        return Prediction(Mixture(logits, mu, log_sigma, self._unmix()), *self._outcome(reward, termination))
+        mu, log_sigma = self.moments(z.unsqueeze(-2), delta.reshape(shape), raw_sigma.reshape(shape))
+        return Prediction(Mixture(logits, mu, log_sigma, self.unmixing()), *self.outcome(reward, termination))
 
-    def _moments(self, z: Tensor, delta: Tensor, raw_sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, z: Tensor, delta: Tensor, raw_sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log sigmas in V's units."""
         bounded = LOG_SIGMA_REACH * torch.tanh(raw_sigma / LOG_SIGMA_REACH)
         log_sigma = (bounded + LOG_SIGMA_CENTER).clamp_max(0) + self.z_std.log()
         return torch.addcmul(z, delta, self.z_std), log_sigma
 
-    def _outcome(self, reward: Tensor, termination: Tensor) -> tuple[Tensor, Tensor]:
+    def outcome(self, reward: Tensor, termination: Tensor) -> tuple[Tensor, Tensor]:
         """Reward in the env's units, log odds of termination: (..., 1) -> (...)."""
         correction = math.log(self.config.termination_positive_weight)
         return reward.squeeze(-1) * self.reward_scale, termination.squeeze(-1) - correction
 
-    def _unmix(self) -> Tensor:
+    def unmixing(self) -> Tensor:
         """The mixture's matrices, for V's units; those that are learnt are for the standardised z."""
         below = torch.tril(self.unmix, -1) * self.z_std.unsqueeze(1) / self.z_std
         return below + torch.eye(self.config.latent_size, device=below.device)
@@ -208,9 +216,6 @@ class MDNRNN(nn.Module):
     ) -> DreamStep:
         """Draw what follows from given noise (see `Mixture.sample`), z no further from the mean than real ones go.
 
-        What the heads say of components that are not drawn is nobody's business, and not computed: a tenth to a
-        fifth of the time of 1,024 dreams. On CUDA it is, for there the host does not wait to hear which ones are.
-
         Args:
             z: z_t, which was fed into the LSTM, (b, z).
             output: what the LSTM made of it, (b, d).
@@ -218,37 +223,14 @@ class MDNRNN(nn.Module):
             normal: standard normal numbers, (b, z).
             temperature: T >= 0.
         """
-        if z.is_cuda:
-            mixture, reward, termination = self.heads(z, output)
-            drawn = mixture.sample(uniform, normal, temperature)
-        else:
-            num = self.config.components
-            rest = [torch.cat([x[:num], x[-2:]]) for x in (self.head.weight, self.head.bias)]
-            logits, *outcome = F.linear(output, *rest).split([num, 1, 1], -1)
-            reward, termination = self._outcome(*outcome)
-            chosen = choose(logits, uniform, temperature)
-            drawn = self._draw(z, output, chosen, math.sqrt(temperature) * normal)
-        reach = Z_REACH * self.z_std
-        return DreamStep(torch.clamp(drawn, self.z_mean - reach, self.z_mean + reach), reward, termination)
+        mixture, reward, termination_logit = self.heads(z, output)
+        drawn = mixture.sample(uniform, normal, temperature)
+        return DreamStep(self.within_reach(drawn), reward, termination_logit)
 
-    def _draw(self, z: Tensor, output: Tensor, chosen: Tensor, noise: Tensor) -> Tensor:
-        """Draw from component `chosen` (b,) with normal noise (b, z): dreams of one component side by side."""
-        num, order = self.config.components, chosen.argsort()
-        counts = torch.bincount(chosen, minlength=num).tolist()
-        z, output, noise = (x.index_select(0, order) for x in (z, output, noise))
-        parts = (
-            x[num:-2].unflatten(0, (2, num, -1)).transpose(0, 1).flatten(1, 2) for x in self.head.parameters()
-        )
-        moments = torch.cat([F.linear(*own) for own in zip(output.split(counts), *parts, strict=True)])
-        mu, log_sigma = self._moments(z, *moments.chunk(2, -1))
-        deviations = (log_sigma.exp() * noise).split(counts)
-        shift = torch.cat(
-            [
-                torch.linalg.solve_triangular(unmix.T, own, upper=True, left=False, unitriangular=True)
-                for unmix, own in zip(self._unmix(), deviations, strict=True)
-            ]
-        )
-        return torch.empty_like(z).index_copy_(0, order, mu + shift)
+    def within_reach(self, z: Tensor) -> Tensor:
+        """Latents (..., z), no further from the mean than real ones go."""
+        reach = Z_REACH * self.z_std
+        return torch.clamp(z, self.z_mean - reach, self.z_mean + reach)
 
     def loss(self, batch: SequenceBatch, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three losses, each a mean over the real steps.

@@ -29,6 +29,12 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     return (uniform.unsqueeze(-1) >= cumulative[..., :-1]).sum(-1)
 
 
+def inverse(unmix: Tensor) -> Tensor:
+    """The inverses of unit lower triangular matrices (K, Z, Z): they correlate deviations that are independent."""
+    eye = torch.eye(unmix.shape[-1], device=unmix.device)
+    return torch.linalg.solve_triangular(unmix, eye, upper=False, unitriangular=True)
+
+
 class Mixture(NamedTuple):
     """Weights and moments of the components.
 
@@ -74,9 +80,7 @@ class Mixture(NamedTuple):
         """
         chosen = choose(self.logits, uniform, temperature)
         sigma = torch.exp(self._pick(self.log_sigma, chosen))
-        eye = torch.eye(normal.shape[-1], device=normal.device)
-        mix = torch.linalg.solve_triangular(self.unmix, eye, upper=False, unitriangular=True)
-        shift = torch.einsum("...z,kyz->...ky", math.sqrt(temperature) * sigma * normal, mix)
+        shift = torch.einsum("...z,kyz->...ky", math.sqrt(temperature) * sigma * normal, inverse(self.unmix))
         return self._pick(self.mu + shift, chosen)
 
     @staticmethod

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.mdnrnn import MDNRNN, Carry, DreamStep
+from models.mdnrnn_step import MDNRNNStep
 from models.vision import VisionModel
 from utils.errors import check
 
@@ -18,7 +19,7 @@ class WorldModel:
 
     Args:
         v: the vision model; a copy made for inference is used.
-        m: the memory model, which is moved to the device.
+        m: the memory model, which is moved to the device; training it on afterwards changes nothing here.
         device: where both run; the CPU by default.
 
     Raises:
@@ -34,6 +35,7 @@ class WorldModel:
         self.device = torch.device(device)
         self.v = v.for_inference().to(self.device)
         self.m = m.to(self.device).eval()
+        self._steps = MDNRNNStep(self.m) if self.device.type == "cpu" else self.m
         self.latent_size = m.config.latent_size
         self.hidden_size = m.config.hidden_size
         self.action_size = m.config.action_size
@@ -61,7 +63,7 @@ class WorldModel:
     @torch.inference_mode()
     def advance(self, z: Tensor, action: Tensor, carry: Carry) -> Carry:
         """Feed (z_t, a_t) into M: (B, Z), (B, A), carry_t -> carry_{t+1}."""
-        return self.m.core(z.unsqueeze(1), action.unsqueeze(1), carry)[1]
+        return self._steps.advance(z, action, carry)
 
     @torch.inference_mode()
     def dream(
@@ -79,7 +81,7 @@ class WorldModel:
         Returns:
             z_{t+1}, expected r_t, log odds of terminated_t.
         """
-        return self.m.dream(z, carry[0], uniform, normal, temperature)
+        return self._steps.dream(z, carry[0], uniform, normal, temperature)
 
     def features(self, z: Tensor, carry: Carry) -> Tensor:
         """What C sees: [z_t, h_t], (B, Z + D)."""

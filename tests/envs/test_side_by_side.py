@@ -15,14 +15,7 @@ LONG = 4  # CountingEnv's episode `4` is of 6 steps, terminates and finishes a l
 
 @pytest.fixture
 def world_model() -> WorldModel:
-    return never_ending(tiny_world_model())
-
-
-def never_ending(world_model: WorldModel, bias: float = -20.0) -> WorldModel:
-    with torch.no_grad():
-        world_model.m.head.weight[-1].zero_()
-        world_model.m.head.bias[-1] = bias
-    return world_model
+    return tiny_world_model(log_odds=-20.0)
 
 
 def driven(world_model: WorldModel) -> SideBySide:
@@ -106,7 +99,7 @@ def test_each_half_ends_by_itself_and_says_why(world_model: WorldModel):
 
 
 def test_the_dream_ends_where_m_thinks_so_unless_told_not_to():
-    world_model = never_ending(tiny_world_model(), 20.0)
+    world_model = tiny_world_model(log_odds=20.0)
     for ends in (True, False):
         drive = SideBySide(CountingEnv(1), world_model, dream_ends=ends)
         drive.reset(LONG)

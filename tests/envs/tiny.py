@@ -1,5 +1,7 @@
 """A tiny world for the tests of features and dreams: V, M, and a frame env whose every number is known."""
 
+import math
+
 import numpy as np
 import torch
 from gymnasium.spaces import Box
@@ -53,11 +55,15 @@ class CountingEnv(SlotEnv):
         return obs
 
 
-def tiny_world_model() -> WorldModel:
+def tiny_world_model(log_odds: float | None = None) -> WorldModel:
+    """One that knows nothing; its steps terminate with these log odds, if any are given, whatever happens."""
     torch.manual_seed(0)
     m = MDNRNN(MDNRNNConfig(6, 3, 10, 2))
     with torch.no_grad():
         m.head.weight.mul_(3)  # untrained heads say next to nothing
+        if log_odds is not None:
+            m.head.weight[-1].zero_()
+            m.head.bias[-1] = log_odds + math.log(m.config.termination_positive_weight)
     return WorldModel(VAE(VAEConfig(latent_size=6)), m)
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
@@ -29,10 +28,7 @@ SIZE = 64
 
 def tiny_place(**changes: Any) -> Place:
     """CarRacing, with a V and M that know nothing and never end a dream, and a controller at random."""
-    world_model = tiny_world_model()
-    with torch.no_grad():
-        world_model.m.head.weight[-1].zero_()
-        world_model.m.head.bias[-1] = -20.0
+    world_model = tiny_world_model(log_odds=-20.0)
     controller = LinearController(world_model.feature_size, LOW, HIGH)
     params = np.random.default_rng(0).normal(size=controller.num_params)
 
