@@ -34,6 +34,8 @@ VALIDATED = ("mean", "best", "average")
 """Who drives the validation tracks: the distribution's mean, the generation's best candidate, the averaged mean."""
 GAP_DREAMS = 64
 """Dreams in which a validated controller's dream return is measured."""
+EXPLOITED = 2.0
+"""Where dreams pay so many times what reality pays the same controller, reality gets worse: in every recorded run."""
 
 
 class Validation:
@@ -41,16 +43,29 @@ class Validation:
 
     Attributes:
         returns: mean return of each, float64 (p,).
+        per_step: what a step paid each on average, float64 (p,).
     """
 
     def __init__(self, scores: Scores) -> None:
         means = scores.returns.mean(axis=1)
         self.returns = np.where(np.isfinite(means), means, -np.inf)
+        self.per_step = self.returns / scores.lengths.mean(axis=1)
         self._measures = scores.measures
 
     def measures(self, which: int) -> dict[str, float]:
         """What the env measures of a controller's drives, on average."""
         return {name: float(values[which].mean()) for name, values in self._measures.items()}
+
+
+def is_exploited(dreamt: float, real: float, most: float) -> bool:
+    """Whether dreams pay a controller what cannot be true.
+
+    Args:
+        dreamt: what a step of them pays it.
+        real: what a step of its real episodes pays.
+        most: what a step of as long a stretch of the best real rollout paid.
+    """
+    return dreamt > min(most, max(EXPLOITED * real, 0.0))
 
 
 class ControllerSearch:
@@ -185,9 +200,10 @@ class ControllerSearch:
                 say(self._line(row, spent))
             if row.get("exploited"):
                 say(
-                    f"note: dreams pay the mean controller {row['dream_mean']:.0f}, but stretches as long of the "
-                    f"best real rollout {row['most_paid']:.0f}: M is being exploited, or never saw such driving; go "
-                    "by the validation."
+                    f"note: a step of dreams pays the mean controller {row['dream_per_step']:.2f}, one of its real "
+                    f"episodes {row['validation_per_step']:.2f}, and one of the best real rollout "
+                    f"{row['most_per_step']:.2f}: M is being exploited, or never saw such driving; go by the "
+                    "validation."
                 )
         if progress is not None:
             progress.close()
@@ -261,7 +277,7 @@ class ControllerSearch:
             self._keep_best(rows, validation.returns)
             row |= _named("validation", validation.returns) | validation.measures(0)
             if config.place == "dream":
-                row |= self._dream(rows)
+                row |= self._dream(rows, validation.per_step[0])
         self.seconds += time.monotonic() - began
         times = {"frames_per_s": float(rate), "seconds": self.seconds}
         return row | {"best_validation": self.best_score} | times
@@ -279,13 +295,23 @@ class ControllerSearch:
         )
         return Validation(scores)
 
-    def _dream(self, params: Sequence[np.ndarray]) -> dict[str, float]:
-        """What the controllers just validated are paid in dreams that never change."""
+    def _dream(self, params: Sequence[np.ndarray], real: float) -> dict[str, float]:
+        """What the controllers just validated are paid in dreams that never change, and if that can be true.
+
+        Args:
+            params: the mean controller and others.
+            real: what a step of the mean controller's real episodes paid.
+        """
         seeds = seeding.track_seeds("validation", 0, GAP_DREAMS)
         scores = play(self.backend, "dream", self.controller, np.stack(params), seeds, self.slots["dream"])
-        paid = _named("dream", scores.returns.mean(axis=1))
-        most = self.starts.most(round(float(scores.lengths[0].mean())))
-        return paid | {"most_paid": most, "exploited": float(paid["dream_mean"] > most)}
+        steps = float(scores.lengths[0].mean())
+        dreamt, most = float(scores.returns[0].mean()) / steps, self.starts.most(round(steps)) / steps
+        return _named("dream", scores.returns.mean(axis=1)) | {
+            "dream_per_step": dreamt,
+            "validation_per_step": real,
+            "most_per_step": most,
+            "exploited": float(is_exploited(dreamt, real, most)),
+        }
 
     def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
         best = int(np.argmax(scores))

@@ -5,7 +5,7 @@ Paper: Ha & Schmidhuber 2018, arXiv 1803.10122, section "MDN-RNN (M) Model" and 
 and correlated (see mixture.py), the mean is a residual on z_t, and reward and termination have heads of their own.
 
 Time: the input (z_t, a_t) and the carry (h_t, c_t) give h_{t+1}, and from it the heads predict z_{t+1}, r_t and
-terminated_t. There is one core: a step is a sequence of length one.
+terminated_t. There is one core: a step is a sequence of length one (which on a CPU mdnrnn_step.py computes faster).
 
 Axes: b batch, t time, k component, z latent, d hidden, a action.
 """

@@ -1,4 +1,4 @@
-"""M on a CPU, a step at a time: the function of MDNRNN, but for rounding, with all made ready that does not change.
+"""M on a CPU, a step at a time: the function of MDNRNN, but for rounding.
 
 torch.tanh takes four times as long as torch.sigmoid, and oneDNN's LSTM packs its weights anew at every call. So the
 four gates are one matrix product, with the bias as a row of it, and one sigmoid, for tanh(x) = 2 sigmoid(2 x) - 1.
@@ -18,27 +18,23 @@ from models.mixture import choose, inverse
 
 
 class MDNRNNStep:
-    """`MDNRNN.advance` and `MDNRNN.dream` with the weights that M has now: what it learns later is not seen."""
+    """`MDNRNN.advance` and `MDNRNN.dream`, with copies of the weights: M must not change any more."""
 
     @torch.no_grad()
     def __init__(self, m: MDNRNN) -> None:
         num, size = m.config.components, m.config.hidden_size
         from_input, from_h, *biases = m.lstm.all_weights[0]
-        twice = torch.ones(4, 1, size)
-        twice[2] = 2.0  # of the LSTM's gates i, f, g, o the third is a tanh
         weights = torch.cat([from_input, from_h, (biases[0] + biases[1]).unsqueeze(1)], 1)
-        self._gates = (twice.view(-1, 1) * weights).T.contiguous()
-        weight, bias = m.head.weight.detach(), m.head.bias.detach()
+        weights[2 * size : 3 * size] *= 2  # of the gates i, f, g, o, g is a tanh
+        self._gates = weights.T.contiguous()
+        weight, bias = m.head.weight.clone(), m.head.bias.clone()
         self._rest = torch.cat([weight[:num], weight[-2:]]), torch.cat([bias[:num], bias[-2:]])
-        self._rest_sizes = [num, 1, 1]
         self._moments = [
-            x[num:-2].unflatten(0, (2, num, -1)).transpose(0, 1).flatten(1, 2).contiguous()
-            for x in (weight, bias)
+            x[num:-2].unflatten(0, (2, num, -1)).transpose(0, 1).flatten(1, 2) for x in (weight, bias)
         ]
         self._mix = inverse(m.unmixing())
         self._m = m
 
-    @torch.inference_mode()
     def advance(self, z: Tensor, action: Tensor, carry: Carry) -> Carry:
         """See `MDNRNN.advance`."""
         h, c = carry
@@ -48,13 +44,12 @@ class MDNRNNStep:
         h = (2 * c).sigmoid_().mul_(2).sub_(1).mul_(o)
         return h, c
 
-    @torch.inference_mode()
     def dream(
         self, z: Tensor, output: Tensor, uniform: Tensor, normal: Tensor, temperature: float = 1.0
     ) -> DreamStep:
         """See `MDNRNN.dream`. Dreams that draw the same component stand side by side for it."""
         m = self._m
-        logits, *outcome = F.linear(output, *self._rest).split(self._rest_sizes, -1)
+        logits, *outcome = F.linear(output, *self._rest).split([len(self._mix), 1, 1], -1)
         chosen = choose(logits, uniform, temperature)
         order = chosen.argsort()
         counts = torch.bincount(chosen, minlength=len(self._mix)).tolist()

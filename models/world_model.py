@@ -19,7 +19,7 @@ class WorldModel:
 
     Args:
         v: the vision model; a copy made for inference is used.
-        m: the memory model, which is moved to the device; training it on afterwards changes nothing here.
+        m: the memory model, which is moved to the device and must not change afterwards (on a CPU it is copied).
         device: where both run; the CPU by default.
 
     Raises:

@@ -43,3 +43,17 @@ def test_a_dream_draws_from_the_mixture_of_the_heads(model: MDNRNN, step, temper
     assert torch.allclose(dreamt.z, expected, atol=1e-5)
     assert torch.allclose(dreamt.reward, reward, atol=1e-5)
     assert torch.allclose(dreamt.termination_logit, termination, atol=1e-5)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_its_weights_are_copies(components: int):
+    torch.manual_seed(0)
+    model = MDNRNN(MDNRNNConfig(latent_size=4, action_size=2, hidden_size=8, components=components))
+    step = MDNRNNStep(model)
+    z, action, noise = torch.randn(20, 4), torch.rand(20, 2), (torch.rand(20), torch.randn(20, 4))
+    before = [step.advance(z, action, model.initial(20)), step.dream(z, torch.ones(20, 8), *noise)]
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(2)
+    after = [step.advance(z, action, model.initial(20)), step.dream(z, torch.ones(20, 8), *noise)]
+    assert all(torch.equal(*pair) for old, new in zip(before, after) for pair in zip(old, new, strict=True))
