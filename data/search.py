@@ -35,7 +35,8 @@ VALIDATED = ("mean", "best", "average")
 GAP_DREAMS = 64
 """Dreams in which a validated controller's dream return is measured."""
 EXPLOITED = 2.0
-"""Where dreams pay so many times what reality pays the same controller, reality gets worse: in every recorded run."""
+"""Where dreams paid so many times what reality paid the same controller, it had got worse for real, in all three
+recorded runs that came to that."""
 
 
 class Validation:

@@ -28,9 +28,10 @@ class SearchConfig:
     n_samples: int = 4
     """tracks that each candidate drives in a generation"""
     hard_tracks: float = 0.0
-    """share of these tracks on which the mean controller did worst of sixteen times as many; for the fitness they
-    count as one in sixteen: what is left to a good driver to learn is on few tracks, so that many laps on these tell
-    more (Jiang et al. 2021, arXiv 2010.03934, replay levels for such a reason)"""
+    """share of these tracks that are picked as hard: the mean controller's worst of sixteen times as many. Together
+    they weigh one sixteenth of the fitness, as often as such tracks come. What a good driver has left to learn is on
+    few tracks, so that many laps on these tell more (replay levels for such a reason: Jiang et al. 2021,
+    arXiv 2010.03934)"""
     pop_size: int = 32
     """candidates in a generation"""
     generations: int = 300
