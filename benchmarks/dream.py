@@ -181,14 +181,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.paper:
         more["paper_generation_s"] = round(paper_generation(config), 2)
     if config.device == "cpu":
-        more["on a GPU"] = "not measured; --device cuda --dreams 65536 does"
+        more["gpu"] = "not measured; --device cuda --dreams 65536 does"
     report(rows, config.json, **more)
     if not config.json:
         if config.paper:
             print(f"64 candidates x 16 dreams x 1,000 steps: {more['paper_generation_s']} s on all cores")
         print(f"{more['unit']}; the matrix products run at {more['gflops']} GFLOP/s")
-        if "on a GPU" in more:
-            print(f"on a GPU: {more['on a GPU']}")
+        if "gpu" in more:
+            print(f"on a GPU: {more['gpu']}")
 
 
 if __name__ == "__main__":
