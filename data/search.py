@@ -36,7 +36,7 @@ GAP_DREAMS = 64
 """Dreams in which a validated controller's dream return is measured."""
 EXPLOITED = 2.0
 """Where dreams paid so many times what reality paid the same controller, it had got worse for real, in all three
-recorded runs that came to that."""
+recorded runs on CarRacing that came to that."""
 
 
 class Validation:
@@ -306,7 +306,7 @@ class ControllerSearch:
         seeds = seeding.track_seeds("validation", 0, GAP_DREAMS)
         scores = play(self.backend, "dream", self.controller, np.stack(params), seeds, self.slots["dream"])
         steps = float(scores.lengths[0].mean())
-        dreamt, most = float(scores.returns[0].mean()) / steps, self.starts.most(round(steps)) / steps
+        dreamt, most = float(scores.returns[0].mean()) / steps, self.starts.most(round(steps))
         return _named("dream", scores.returns.mean(axis=1)) | {
             "dream_per_step": dreamt,
             "validation_per_step": real,

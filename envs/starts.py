@@ -47,8 +47,8 @@ class StartStates:
         return torch.cat([self.z, self.h], dim=1).double().numpy()
 
     def most(self, steps: int) -> float:
-        """What stretches of so many steps of the best real episode paid on average; of the longest known at most."""
-        return float(np.interp(steps, *self.paid))
+        """What a step of so long stretches of the best real episode paid on average; of the longest known at most."""
+        return float(np.interp(steps, *self.paid)) / min(steps, float(self.paid[0, -1]))
 
     def to_checkpoint(self, info: dict[str, Any]) -> Checkpoint:
         """The bundle as data, for one file."""

@@ -1,7 +1,8 @@
 """M on a CPU, a step at a time: the function of MDNRNN, but for rounding.
 
-torch.tanh takes four times as long as torch.sigmoid, and oneDNN's LSTM packs its weights anew at every call. So the
-four gates are one matrix product, with the bias as a row of it, and one sigmoid, for tanh(x) = 2 sigmoid(2 x) - 1.
+On AVX2 torch.tanh takes four times as long as torch.sigmoid, and nn.LSTM has a cost a call: 1.5 ms for 8 dreams with
+h of 512, where this takes 0.5. So the four gates are one matrix product, with the bias as a row of it, and one
+sigmoid, for tanh(x) = 2 sigmoid(2 x) - 1.
 What the heads say of components that are not drawn is not computed.
 
 Axes: b batch, k component, z latent, d hidden, a action.
