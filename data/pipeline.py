@@ -72,8 +72,6 @@ class PipelineConfig:
     dream_fine_sigma: float | None = None
     """first standard deviation in the dreams of further rounds, around the best controller of those before; without
     it every round begins at zeros"""
-    dream_hard_tracks: float = 0.0
-    """share of a generation's dreams that are hard for the mean controller, as in traincontroller.py"""
     dream_temperature: float = 1.0
     """temperature of dreams"""
     dream_pop_size: int | None = None
@@ -186,7 +184,6 @@ class PipelineConfig:
         shares = {
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
-            "dream-hard-tracks": self.dream_hard_tracks,
             "fine-hard-tracks": self.fine_hard_tracks,
             "lapses": self.lapses,
         }
@@ -244,7 +241,6 @@ CARRACING: dict[str, Any] = {
     "dream_due": 1.0,
     "dream_patience": 12,
     "lost_penalty": 300.0,
-    "dream_hard_tracks": 0.3,
     "dream_fine_sigma": 0.03,
     "dream_validate_every": 4,
     "generations": 0,

@@ -103,7 +103,6 @@ def dream_flags(config: PipelineConfig, goes_on: bool = False) -> list[str]:
         generations=config.dream_generations,
         pop_size=config.dream_pop_size or config.pop_size,
         n_samples=config.dream_samples,
-        hard_tracks=config.dream_hard_tracks or None,
         horizon=config.horizon,
         temperature=config.dream_temperature,
         pace=config.dream_pace,

@@ -56,7 +56,6 @@ def test_impossible_numbers_are_refused(refuse, command: str):
     [
         ("C", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--pop-size", "1"), "--pop-size must be at least 2"),
-        ("pipeline", ("--dream-hard-tracks", "2"), "--dream-hard-tracks must lie in [0, 1]"),
         ("pipeline", ("--fine-hard-tracks", "-1"), "--fine-hard-tracks must lie in [0, 1]"),
         ("C", ("--hard-tracks", "1.5"), "--hard-tracks must lie in [0, 1]"),
         ("C", ("--sigma0", "inf"), "--sigma0 must be a finite number"),
