@@ -291,6 +291,7 @@ PRESETS = {
     "carracing": PipelineConfig(
         logs=Path("exp_dir/carracing"),
         **CARRACING,
+        rounds=4,
         rollouts=3000,
         rollouts_per_round=250,
         failures_per_round=150,

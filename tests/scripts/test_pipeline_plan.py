@@ -68,8 +68,8 @@ def test_what_goes_on_from_a_good_driver_searches_all_of_h():
     assert "--h-components" not in steps["round 1: C in the dream"]
     for name in (
         "round 2: C in the dream",
-        "round 2: C in the real environment",
-        "round 2: C on more tracks",
+        "round 4: C in the real environment",
+        "round 4: C on more tracks",
     ):
         assert (flag(steps[name], "--start"), flag(steps[name], "--h-components")) == ("best", "None")
 
