@@ -127,12 +127,6 @@ class ControllerSearch:
             UserError: the state is foreign, of another size, or evolved with another --expo or --h-components.
         """
         try:
-            if "space" not in state:  # begun before there were directions, or even expo
-                rows = np.eye(self.controller.feature_size)
-                space = SearchSpace(
-                    self.controller, np.zeros(self.controller.num_params), state["centre"].numpy(), rows
-                )
-                state = {"expo": 0.0, "h_components": None, "space": space.state(), **state}
             for name, here in (("expo", self.controller.expo), ("h_components", self.config.h_components)):
                 before = state[name]
                 flag = f"--{name.replace('_', '-')} {before if before is None else format(before, 'g')}"

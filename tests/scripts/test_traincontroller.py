@@ -14,9 +14,9 @@ from data.search import AVERAGE_RATE, is_exploited
 from data.search_space import SearchSpace
 from data.trained import load_controller, load_starts, run_files
 from envs import evaluation
-from tests.scripts.evolving import SERIAL, fail, params, rows, rows_with_times, run, same
+from tests.scripts.evolving import SERIAL, fail, params, rows, rows_with_times, run
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
-from utils.checkpoint import load_checkpoint, load_state, save_checkpoint, save_state
+from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
 from utils.errors import UserError
 from utils.run_dir import RunDir
 from utils.seeding import SPAN
@@ -153,20 +153,6 @@ def test_fewer_directions_of_h_are_searched_around_the_first_controller(logs: Pa
     assert np.array_equal(space["first"].numpy(), best), "all of it, whatever is searched around it"
     with pytest.raises(UserError, match="was evolved with --h-components 2; pass that"):
         run(logs, *SERIAL, "--h-components", "None")
-
-
-def test_an_evolution_that_was_begun_before_there_were_components_goes_on(logs: Path, tmp_path: Path):
-    flags = (*SERIAL, "--h-components", "None", "--generations")
-    run(logs, *flags, "1")
-    shutil.copytree(logs, tmp_path / "former")
-    path = RunDir(tmp_path / "former", "controller").state
-    state = load_state(path)
-    del state["h_components"]
-    state["centre"] = state.pop("space")["centre"]
-    save_state(path, state)
-    for each in (logs, tmp_path / "former"):
-        run(each, *flags, "2")
-    assert same(logs, tmp_path / "former")
 
 
 def test_c_may_see_z_alone(logs: Path, capsys: pytest.CaptureFixture[str]):
