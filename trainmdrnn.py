@@ -4,7 +4,7 @@ V is read from RUN/vae, M goes to RUN/mdrnn. When V or the dataset has changed, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from utils.errors import UserError, check, check_not_negative, check_positive
 from utils.files import check_writable, write_json
 from utils.logger import Logger
 from utils.run_dir import RunDir
-from utils.training import FitConfig, finished_steps, fit
+from utils.training import FitConfig, finished, fit
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.3)
 WARMUP, STRIDE, NUM_PICTURES = 40, 5, 12
@@ -97,18 +97,14 @@ CARRACING_FIT = FitConfig(
     ema_decay=0.999,
     eval_every=1000,
 )
-QUICK_FIT = FitConfig(
-    **{**asdict(CARRACING_FIT), "epochs": 1000, "max_steps": 1500, "ema_decay": 0.99, "eval_every": 300}
-)
-TINY_FIT = FitConfig(
-    **{**asdict(CARRACING_FIT), "epochs": 100, "max_steps": 6, "batch_size": 4, "eval_every": 3}
-)
+QUICK_FIT = replace(CARRACING_FIT, epochs=1000, max_steps=1500, ema_decay=0.99, eval_every=300)
+TINY_FIT = replace(CARRACING_FIT, epochs=100, max_steps=6, batch_size=4, eval_every=3)
 PRESETS = {
     "carracing": TrainMDRNNConfig(),
     "quick": TrainMDRNNConfig(fit=QUICK_FIT, validation_batches=8),
     "long": TrainMDRNNConfig(
         seq_len=100,
-        fit=FitConfig(**{**asdict(QUICK_FIT), "max_steps": 3000, "batch_size": 20, "learning_rate": 2.5e-2}),
+        fit=replace(QUICK_FIT, max_steps=3000, batch_size=20, learning_rate=2.5e-2),
         validation_batches=8,
     ),
     "tiny": TrainMDRNNConfig(hidden_size=16, components=2, seq_len=8, fit=TINY_FIT, validation_batches=2),
@@ -139,8 +135,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             for split in ("train", "validation")
         )
         total_steps = config.fit.total_steps(train.steps_per_epoch * config.fit.batch_size)
-        done = finished_steps(run)
-        check_same_vision(run, vision_mark, done, total_steps)
+        done, share = finished(run, total_steps, config.fit)
+        check_same_vision(run, vision_mark, done, share)
         info = {"env": store.env_spec, "vision": vision_mark, "dataset": store.fingerprint()}
         spread = spread_indices(held_out.num_batches(), config.validation_batches)
         result = fit(
@@ -163,8 +159,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         report(run, held_out, world_model)
         if result.step == done:
             print(
-                f"{run.path} is finished at step {done}; pass a larger --epochs or --max-steps to go on, or --fresh "
-                "to start over."
+                f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
+                "go on, or --fresh to start over."
             )
 
 
@@ -243,18 +239,24 @@ def check_same_model(run: RunDir, model: MDNRNN) -> None:
         )
 
 
-def check_same_vision(run: RunDir, vision_mark: str, done: int, total_steps: int) -> None:
+def check_same_vision(run: RunDir, vision_mark: str, done: int, share: float) -> None:
     """Say when V is not the one that M was trained on.
+
+    Args:
+        run: M's.
+        vision_mark: V's fingerprint.
+        done: updates of M.
+        share: of all that are asked for.
 
     Raises:
         UserError: there is nothing left to train, so that M would stay blind to the new V.
     """
     if not run.latest.exists() or load_checkpoint(run.latest).info.get("vision") == vision_mark:
         return
-    if done >= total_steps:
+    if share >= 1:
         raise UserError(
-            f"V has changed since M was trained (step {done} of {total_steps}); pass a larger --epochs or "
-            "--max-steps to train M on, or --fresh to start over."
+            f"V has changed since M was trained for all of its {done} steps; pass a larger --epochs, --max-steps or "
+            "--max-minutes to train M on, or --fresh to start over."
         )
     print(f"V has changed since M was trained; M goes on from step {done} with the new latents.", flush=True)
 

@@ -29,7 +29,7 @@ from utils.errors import UserError, check, check_positive
 from utils.files import check_writable, write_json
 from utils.logger import Logger, read_metrics
 from utils.run_dir import RunDir
-from utils.training import FitConfig, finished_steps, fit
+from utils.training import FitConfig, finished, fit
 
 NUM_PICTURES = 12
 
@@ -49,7 +49,7 @@ class TrainVAEConfig:
     arch: Literal["nvae", "vae"] = "nvae"
     """the Nouveau VAE, or the plain convolutional one of 2018"""
     model: NVAEConfig = field(default_factory=NVAEConfig)
-    """sizes; --arch vae heeds --image-size, --latent-size and --likelihood only"""
+    """sizes; --arch vae heeds --image-size, --latent-size and --likelihood only, within the Nouveau VAE's limits"""
     fit: FitConfig = field(default_factory=lambda: CARRACING_FIT)
     """training"""
     max_frames: int = MAX_FRAMES
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.prepare(config.fresh)
         print(sizes(model))
         total_steps = config.fit.total_steps(len(train))
-        done = finished_steps(run)
+        done, _ = finished(run, total_steps, config.fit)
         info = {"env": store.env_spec, "dataset": store.fingerprint(), "frames": len(train)}
         result = fit(
             model=model,

@@ -1,7 +1,8 @@
 """One training loop for V and M.
 
 Everything random is a function of the seed and the step: batches come from `batch_at(step)` and torch is
-seeded anew before every step, so a resumed run equals an uninterrupted one to the bit.
+seeded anew before every step, so on a CPU a resumed run equals an uninterrupted one to the bit. (On a GPU some of
+torch's kernels add up in an order that changes.)
 """
 
 import copy
@@ -211,12 +212,13 @@ def fit(
     return FitResult(state.step, state.best_loss, state.skipped, state.seconds)
 
 
-def finished_steps(run: RunDir) -> int:
-    """Updates that an earlier call made in this run directory; 0 if there was none."""
+def finished(run: RunDir, total_steps: int, config: FitConfig) -> tuple[int, float]:
+    """Updates that earlier calls made in this run directory, and the share that is done of what is asked for."""
     if not run.state.exists():
-        return 0
+        return 0, 0.0
     try:
-        return int(load_state(run.state, *KEPT)["progress"]["step"])
+        state = _State(**load_state(run.state, *KEPT)["progress"])
+        return state.step, state.fraction(total_steps, config)
     except (KeyError, TypeError, ValueError):
         raise _misfit(run) from None
 

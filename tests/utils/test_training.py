@@ -9,7 +9,7 @@ from torch import nn
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.run_dir import RunDir
-from utils.training import FitConfig, finished_steps, fit, learning_rate
+from utils.training import FitConfig, finished, fit, learning_rate
 
 
 class Line(nn.Module):
@@ -72,7 +72,10 @@ def test_it_learns_and_keeps_the_best(tmp_path):
     assert result.best_loss < 0.02
     assert load_checkpoint(run.best, "line").weights.keys() == model.state_dict().keys()
     assert [row["step"] for row in rows(run)] == list(range(10, 301, 10))
-    assert finished_steps(run) == 300
+    assert finished(run, 300, FitConfig()) == (300, 1.0)
+    assert finished(run, 600, FitConfig()) == (300, 0.5)
+    assert finished(run, 600, FitConfig(max_minutes=result.seconds / 60)) == (300, 1.0)
+    assert finished(RunDir(tmp_path, "none"), 300, FitConfig()) == (0, 0.0)
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
