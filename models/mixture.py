@@ -59,7 +59,8 @@ class Mixture(NamedTuple):
         Returns:
             (...): log sum_k pi_k N(A_k (z - mu_k); 0, sigma_k), in nats; the determinant of A_k is 1.
         """
-        independent = torch.einsum("...kz,kyz->...ky", z.unsqueeze(-2) - self.mu, self.unmix)
+        with torch.autocast(z.device.type, enabled=False):  # bfloat16 has too few digits for differences
+            independent = torch.einsum("...kz,kyz->...ky", z.unsqueeze(-2) - self.mu, self.unmix)
         scaled = independent * torch.exp(-self.log_sigma)
         log_density = -0.5 * (scaled.square() + LOG_2PI) - self.log_sigma
         return torch.logsumexp(torch.log_softmax(self.logits, -1) + log_density.sum(-1), -1)

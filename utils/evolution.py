@@ -67,6 +67,7 @@ class Evolution:
         check(np.isfinite(step_size) and step_size > 0, f"--sigma0 must be positive, not {step_size}.")
         self._normal = Normal(seed)
         options = {"popsize": population, "seed": float("nan"), "randn": self._normal, "verbose": -9}
+        options["conditioncov_alleviate"] = 0  # it moves scales into parts that `state` does not hold
         self._strategy = cma.CMAEvolutionStrategy(np.asarray(start, np.float64), step_size, options)
         self.population = population
         self.generation = 0

@@ -42,6 +42,14 @@ def test_log_prob_is_the_log_of_the_weighted_sum_of_joint_densities():
     assert torch.allclose(mixture.log_prob(z).double(), brute_force(mixture, z), atol=1e-5)
 
 
+def test_log_prob_keeps_its_digits_where_training_is_in_bfloat16():
+    mixture = a_mixture(2, 5)
+    z = torch.randn(2, 5, Z, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        there = mixture.log_prob(z)
+    assert torch.equal(there, mixture.log_prob(z))
+
+
 def test_log_prob_and_its_gradient_stay_finite_at_extremes():
     logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     mu = torch.full((1, K, Z), 1e4, requires_grad=True)

@@ -62,6 +62,23 @@ def test_a_saved_evolution_goes_on_to_the_bit(tmp_path: Path, generations: int, 
     assert updates > generations, "the eigenvectors were made anew in between"
 
 
+def ravine(candidates: np.ndarray) -> np.ndarray:
+    """A hill so much steeper in some directions that pycma would rescale its parameters by itself."""
+    return -(10.0 ** np.linspace(0, 12, candidates.shape[1]) * candidates**2).sum(1)
+
+
+def test_a_saved_evolution_of_very_unequal_scales_goes_on_to_the_bit(tmp_path: Path):
+    whole = Evolution(np.ones(4), 0.2, 8, seed=3)
+    evolve(whole, 300, ravine)
+    save_state(tmp_path / "state.pt", whole.state())
+    other = Evolution(np.ones(4), 0.2, 8, seed=3)
+    other.restore(load_state(tmp_path / "state.pt"))
+    for _ in range(5):
+        assert np.array_equal(evolve(whole, 1, ravine), evolve(other, 1, ravine))
+    variances = whole.state()["engine"]["values"]["dC"].numpy()
+    assert variances.max() > 1e8 * variances.min()
+
+
 def test_numpys_global_state_is_neither_read_nor_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     np.random.seed(5)  # noqa: NPY002 (the global state is the point)
