@@ -22,6 +22,8 @@ SPAN = 10
 """Steps over which rewards are summed for the second R2."""
 STRETCHES, WATCHED, DREAMT = 256, 40, 100
 """Held-out stretches on which dreams are compared with reality, steps watched first, and steps dreamt."""
+EPISODES = 8
+"""The stretches come from so many held-out episodes at least, or from all, and are shorter where those are short."""
 
 
 class RSquared:
@@ -39,10 +41,10 @@ class RSquared:
         self._squares += float(actual.square().sum())
         self._count += actual.numel()
 
-    def value(self) -> float:
-        """1 - error / variance; 0 where there is no variance to explain."""
+    def named(self, name: str) -> dict[str, float]:
+        """1 - error / variance under that name; nothing where there is no variance to explain."""
         variance = self._squares - self._sum**2 / max(1, self._count)
-        return 1 - self._error / variance if variance > 1e-9 else 0.0
+        return {name: 1 - self._error / variance} if variance > 1e-9 else {}
 
 
 @torch.inference_mode()
@@ -52,7 +54,7 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
     Returns:
         "loss" (lower is better) and its terms, "reward_r2" of single steps, "reward_r2_10" of sums over ten steps,
         the number of "terminations" there and of "terminations_foretold" at probability one half, and what these have
-        in common as "termination_precision" and "termination_recall", each left out where it would be 0 / 0.
+        in common as "termination_precision" and "termination_recall". What would be 0 / 0 is left out.
     """
     sums: dict[str, float] = {"nll": 0.0, "reward": 0.0, "termination": 0.0}
     num_steps = 0
@@ -74,8 +76,8 @@ def evaluate(model: MDNRNN, batches: Iterable[SequenceBatch]) -> dict[str, float
     return {
         "loss": model.weigh(terms),
         **terms,
-        "reward_r2": single.value(),
-        "reward_r2_10": spans.value(),
+        **single.named("reward_r2"),
+        **spans.named("reward_r2_10"),
         "terminations": there,
         "terminations_foretold": foretold,
         **{name: part / whole for name, (part, whole) in shares.items() if whole},
@@ -93,19 +95,22 @@ def in_words(scores: dict[str, float]) -> str:
     else:
         ends = f"terminations not judged, for no held-out episode has one ({foretold:.0f} false alarms)"
     words = (
-        f"NLL {scores['nll']:.3f} nats a latent, reward R2 {scores['reward_r2']:.2f} a step and "
-        f"{scores['reward_r2_10']:.2f} over ten, {ends}"
+        f"NLL {scores['nll']:.3f} nats a latent, reward R2 {_r2(scores, 'reward_r2')} a step and "
+        f"{_r2(scores, 'reward_r2_10')} over ten, {ends}"
     )
     if "dream_steps" not in scores:
         return words
-    steps, paid, real, r2, spread = (
-        scores[name]
-        for name in ("dream_steps", "dream_reward", "real_reward", "dream_reward_r2", "dream_spread")
+    steps, paid, real, spread = (
+        scores[name] for name in ("dream_steps", "dream_reward", "real_reward", "dream_spread")
     )
     return (
-        f"{words}; {steps:.0f} dreamed steps pay {paid:.1f} where the real ones paid {real:.1f} (R2 {r2:.2f}), and "
-        f"end with {spread:.2f} times the real spread of z"
+        f"{words}; {steps:.0f} dreamed steps pay {paid:.1f} where the real ones paid {real:.1f} "
+        f"(R2 {_r2(scores, 'dream_reward_r2')}), and end with {spread:.2f} times the real spread of z"
     )
+
+
+def _r2(scores: dict[str, float], name: str) -> str:
+    return f"{scores[name]:.2f}" if name in scores else "not judged"
 
 
 def span_sums(reward: Tensor, mask: Tensor) -> Tensor:
@@ -164,13 +169,15 @@ def honesty(world_model: WorldModel, latents: LatentStore) -> dict[str, float]:
 
     Returns:
         "dream_steps" of each stretch: 100 after 40 watched, or fewer where episodes are short; "dream_reward" and
-        "real_reward", the mean sums of rewards; "dream_reward_r2" of the sums; "dream_spread", the root mean square
-        of the standardised latents after the last step over the real one's: above 1 dreams have left what is real.
+        "real_reward", the mean sums of rewards; "dream_reward_r2" of the sums, left out where these are all alike;
+        "dream_spread", the root mean square of the standardised latents after the last step over the real one's:
+        above 1 dreams have left what is real.
     """
     episodes = latents.episodes("validation")
     lengths = latents.lengths[episodes]
-    warmup = min(WATCHED, int(lengths.max()) // 2)
-    steps = min(DREAMT, int(lengths.max()) - warmup)
+    most = int(np.sort(lengths)[-EPISODES:][0])
+    warmup = min(WATCHED, most // 2)
+    steps = min(DREAMT, most - warmup)
     rng = seeding.rng(0, "honesty")
     chosen = rng.choice(np.flatnonzero(lengths >= warmup + steps), STRETCHES)
     phase = rng.integers(lengths[chosen] - warmup - steps + 1)
@@ -187,7 +194,7 @@ def honesty(world_model: WorldModel, latents: LatentStore) -> dict[str, float]:
         "dream_steps": steps,
         "dream_reward": float(paid.mean()),
         "real_reward": float(real.mean()),
-        "dream_reward_r2": score.value(),
+        **score.named("dream_reward_r2"),
         "dream_spread": float(spread[0] / spread[1]),
     }
 

@@ -11,7 +11,8 @@ M reads (z_t, a_t) and learns z_{t+1}, r_t and terminated_t, so the target of po
 `truncated` is nowhere: that somebody stopped watching is nothing to learn.
 
 Each epoch lays the windows anew: every episode is tiled from a random phase, and windows that stick out at either end
-are pushed inside, so that each step is seen at least once and an end can stand at any place of a window.
+are pushed inside, so that each step is in one at least and an end can stand at any place of a window. The windows are
+shuffled, and those that do not fill a last batch are left out.
 z is drawn afresh from N(mu, sigma) for every batch. A batch is a pure function of (seed, step).
 """
 
@@ -84,7 +85,7 @@ class SequenceSet:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch of training; the last, smaller one is left to chance in the next epoch."""
+        """Batches an epoch of training; what does not fill a last one is left to chance in the next epoch."""
         return max(1, self.num_windows // self.batch_size)
 
     def batch_at(self, step: int) -> Batch:
@@ -99,9 +100,7 @@ class SequenceSet:
 
     def ordered_batch(self, index: int) -> Batch:
         """For validation: the index-th batch of windows that hold every step of the split exactly once."""
-        counts = -(-self._steps // self.length)
-        episode = np.repeat(np.arange(len(counts)), counts)
-        nth = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+        episode, nth = _tiles(-(-self._steps // self.length))
         windows = np.stack([episode, nth * self.length], 1)[index * self.batch_size :][: self.batch_size]
         return self._cut(windows, seeding.derive(self.seed, "ordered z", index))
 
@@ -112,10 +111,8 @@ class SequenceSet:
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         """The windows of an epoch, (W, 2): position of the episode in the split, first step."""
         rng = seeding.rng(self.seed, "windows", epoch)
-        counts = self._counts()
-        phase = rng.integers(self.length, size=len(counts))
-        episode = np.repeat(np.arange(len(counts)), counts)
-        nth = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+        phase = rng.integers(self.length, size=len(self._steps))
+        episode, nth = _tiles(self._counts())
         last = np.maximum(self._steps - self.length, 0)[episode]
         start = np.clip(nth * self.length - phase[episode], 0, last)
         return np.stack([episode, start], 1)[rng.permutation(len(episode))]
@@ -140,3 +137,9 @@ class SequenceSet:
             mask,
         )
         return Batch(*(tensor.to(self.device) for tensor in batch))
+
+
+def _tiles(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For so many windows of each episode: the episode of each window, and which of the episode's it is."""
+    episode = np.repeat(np.arange(len(counts)), counts)
+    return episode, np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -55,7 +55,17 @@ def test_r_squared_of_batches_is_that_of_all_numbers_at_once():
     for part in range(0, 100, 20):
         score.add(predicted[part : part + 20], actual[part : part + 20])
     expected = 1 - ((predicted - actual) ** 2).mean() / actual.var(correction=0)
-    assert score.value() == pytest.approx(expected.item(), abs=1e-5)
+    assert score.named("r2") == {"r2": pytest.approx(expected.item(), abs=1e-5)}
+
+
+def test_where_nothing_varies_no_share_of_it_is_claimed():
+    score = RSquared()
+    score.add(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]))
+    assert score.named("r2") == {}
+    short = some_windows(t=9)
+    scores = evaluate(a_model(), [short])
+    assert "reward_r2_10" not in scores, "no window has ten steps"
+    assert f"reward R2 {scores['reward_r2']:.2f} a step and not judged over ten" in in_words(scores)
 
 
 def test_spans_are_whole_and_without_padding():
@@ -132,7 +142,7 @@ def recorded(lengths: tuple[int, ...], seed: int = 0) -> LatentStore:
 
 
 def test_a_dream_that_pays_what_reality_pays_and_stays_in_place_is_honest(monkeypatch: pytest.MonkeyPatch):
-    world_model, latents = tiny_world_model(), recorded((30, 200, 150))
+    world_model, latents = tiny_world_model(), recorded((30, 200, *[150] * 7))
     rewards = torch.from_numpy(latents.rewards)
     seen = []
 
@@ -151,12 +161,28 @@ def test_a_dream_that_pays_what_reality_pays_and_stays_in_place_is_honest(monkey
 
 
 def test_honesty_is_measured_on_short_episodes_too_and_told_in_words():
-    world_model, latents = tiny_world_model(), recorded((3, 9))
+    world_model, latents = tiny_world_model(), recorded((3, 9, *[9] * 7))
     scores = honesty(world_model, latents)
     assert scores["dream_steps"] == 5, "of nine, four are watched"
     assert scores == honesty(world_model, latents)
     words = in_words(evaluate(a_model(), [some_windows()]) | scores)
     assert "5 dreamed steps pay" in words
+
+
+def test_honesty_is_not_measured_on_one_long_episode_alone(monkeypatch: pytest.MonkeyPatch):
+    latents, whole, starts = recorded((400, 60, 60)), memory_quality.open_loop, set()
+
+    def watch(world_model, z, *others, **more):
+        starts.update(float(first[0]) for first in z[:, 0])
+        return whole(world_model, z, *others, **more)
+
+    monkeypatch.setattr(memory_quality, "open_loop", watch)
+    scores = honesty(tiny_world_model(), latents)
+    assert scores["dream_steps"] == 30, "of sixty, thirty are watched"
+    assert {float(latents.mu[start, 0]) for start in latents.offsets[1:3]} < starts
+    alike = recorded((9,))
+    alike.rewards[:] = 1.0
+    assert "dream_reward_r2" not in honesty(tiny_world_model(), alike)
 
 
 def test_rows_of_a_picture_line_up():
