@@ -235,8 +235,12 @@ def make_env(spec: dict[str, Any], num_envs: int) -> SlotEnv:
     """
     env = envs.make_from(spec, num_envs)
     shape = env.single_observation_space.shape or ()
-    check(len(shape) == 3 and shape[2] == 3, f"{spec['name']} emits no frames (H, W, 3), but {shape}.")
-    check(isinstance(env.single_action_space, Box), f"{spec['name']} takes no vector of actions.")
+    dtype = env.single_observation_space.dtype
+    check(
+        len(shape) == 3 and shape[2] == 3 and dtype == np.uint8,
+        f"{spec['name']} emits no frames, uint8 (H, W, 3), but {dtype} {shape}.",
+    )
+    envs.actions_of(env, spec)
     return env
 
 

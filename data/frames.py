@@ -31,7 +31,7 @@ class FrameSet:
     Args:
         store: the dataset.
         split: which episodes.
-        max_frames: upper limit for N; every k-th frame of each episode is taken to stay below it.
+        max_frames: about the most that N may be; every k-th frame of each episode is taken, with the least such k.
 
     Raises:
         UserError: the split has no episode.

@@ -144,6 +144,8 @@ def _open_dataset(
     if not (rootdir / "index.json").exists() and not any(rootdir.glob("shards/*.h5")):
         return Index(header), has_guide
     index = load_index(rootdir, mending=True)
+    if not index.shards:  # stopped before there was anything to contradict
+        return Index(header), has_guide
     for name, new in header.to_json().items():
         old = index.header.to_json()[name]
         check(

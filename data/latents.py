@@ -39,8 +39,6 @@ from utils.seeding import Split
 FORMAT = "world-models-latents-1"
 BATCH = 128
 """Frames that V encodes at once."""
-ROWS = 65536
-"""Rows that statistics read at once."""
 SOURCE = ("vision", "dataset")
 COLUMNS = ("mu", "log_sigma", "actions", "rewards", "terminated")
 

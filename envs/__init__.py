@@ -9,15 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 from gymnasium.spaces import Box
 
-from utils.errors import UserError
-
-if TYPE_CHECKING:
-    from envs.vector import SlotEnv
+from envs.vector import SlotEnv
+from utils.errors import UserError, check
 
 _ROUTE: dict[str, Any] = {"task": "route", "map": "town", "stuck_s": 20.0}  # others may wait at a red light
 _TABLE: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -31,12 +29,12 @@ _ALIASES = {"carracing": "CarRacing-v2", "dream": "DreamCarRacing-v2", "carla": 
 NAMES = (*_TABLE, *_ALIASES)
 """The names that `make` knows."""
 
-_REGISTERED: dict[str, tuple[str, int | None, dict[str, Any]]] = {
-    "CarRacing-v2": ("envs.carracing:CarRacing", 1000, {"lap_end": "truncate"}),
-    "WorldModels/CarRacing-v3": ("envs.carracing:CarRacing", 1000, {"lap_end": "terminate"}),
-    "DreamCarRacing-v2": ("data.dreams:make_pixels", None, {}),
-    "CarlaCircuit-v0": ("envs.carla.single:CarlaEnv", None, {"task": "circuit"}),
-    "CarlaRoute-v0": ("envs.carla.single:CarlaEnv", None, _ROUTE),
+_REGISTERED: dict[str, tuple[str, dict[str, Any]]] = {
+    "CarRacing-v2": ("envs.carracing:CarRacing", {"lap_end": "truncate"}),
+    "WorldModels/CarRacing-v3": ("envs.carracing:CarRacing", {"lap_end": "terminate"}),
+    "DreamCarRacing-v2": ("data.dreams:make_pixels", {}),
+    "CarlaCircuit-v0": ("envs.carla.single:CarlaEnv", {"task": "circuit"}),
+    "CarlaRoute-v0": ("envs.carla.single:CarlaEnv", _ROUTE),
 }
 
 
@@ -71,11 +69,16 @@ def make(name: str, num_envs: int, **options: Any) -> SlotEnv:
         **options: fields of the env's config, as an env spec holds them.
 
     Raises:
-        UserError: there is no such env, or it does not take these options.
+        UserError: there is no such env, it does not take these options, or what is made is no SlotEnv.
     """
     name = canonical(name)
     if ":" in name:
-        return _from_elsewhere(name, options)(num_envs, **options)
+        env = _from_elsewhere(name, options)(num_envs, **options)
+        check(
+            isinstance(env, SlotEnv),
+            f"{name} must return an envs.vector.SlotEnv, not a {type(env).__name__}.",
+        )
+        return env
     module, function, defaults = _TABLE[name]
     return getattr(importlib.import_module(module), function)(num_envs, **{**defaults, **options})
 
@@ -101,10 +104,19 @@ def action_space(spec: Mapping[str, Any]) -> Box:
         UserError: they are no bounded vector.
     """
     env = make_from(spec, 1)
-    space = env.single_action_space
     env.close()
-    if not isinstance(space, Box):
-        raise UserError(f"{spec['name']} takes no vector of actions.")
+    return actions_of(env, spec)
+
+
+def actions_of(env: SlotEnv, spec: Mapping[str, Any]) -> Box:
+    """The actions of one slot of an env.
+
+    Raises:
+        UserError: they are no bounded vector.
+    """
+    space = env.single_action_space
+    if not isinstance(space, Box) or len(space.shape) != 1 or not space.is_bounded():
+        raise UserError(f"{spec['name']} takes no bounded vector of actions, but {space}.")
     return space
 
 
@@ -124,10 +136,10 @@ def _from_elsewhere(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _register() -> None:
-    """Register the ids once; gymnasium's own ids are left alone."""
-    for name, (entry_point, max_steps, options) in _REGISTERED.items():
+    """Register the ids once; gymnasium's own ids are left alone. Each env has a time limit of its own."""
+    for name, (entry_point, options) in _REGISTERED.items():
         if name not in gymnasium.registry:
-            gymnasium.register(name, entry_point, max_episode_steps=max_steps, kwargs=options)
+            gymnasium.register(name, entry_point, kwargs=options)
 
 
 _register()

@@ -33,7 +33,7 @@ SHIFT = 0.2
 class CarRacing(car_racing.CarRacing):
     """One CarRacing for `gymnasium.make`.
 
-    It has no time limit of its own: `gymnasium.make` adds one of 1000 steps.
+    Like CarRacingVec it is truncated after `max_steps` steps of the simulator, 1000 by default.
 
     Args:
         render_mode: None, "rgb_array" or "state_pixels": gymnasium's own 600 x 400 or 96 x 96 picture.
@@ -56,6 +56,7 @@ class CarRacing(car_racing.CarRacing):
     ) -> None:
         self.config = config = config_from({"size": 96, **options})
         self.touched: list[int] = []
+        self._ticks = 0
         self._drive: Drive
         self._guide: Guide | None = None
         super().__init__(render_mode, False, lap_complete_percent, config.domain_randomize, continuous)
@@ -88,7 +89,7 @@ class CarRacing(car_racing.CarRacing):
         gymnasium.Env.reset(self, seed=seed)
         self._destroy()
         self.reward = self.prev_reward = self.t = 0.0
-        self.tile_visited_count = 0
+        self.tile_visited_count = self._ticks = 0
         self.new_lap = False
         self.touched = []
         self._guide = None
@@ -125,21 +126,18 @@ class CarRacing(car_racing.CarRacing):
         """
         if self.car is None:
             raise ResetNeeded("call env.reset() before env.step().")
-        return self.hold(self.control(action), self.config.action_repeat)
-
-    def hold(
-        self, control: tuple[float, float, float], ticks: int
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """What `step` returns after so many steps of the simulator with one (steering angle, gas, brake)."""
+        control, config = self.control(action), self.config
         return_ = 0.0
-        terminated = lap_finished = False
-        for _ in range(ticks):
-            reward, terminated, lap_finished = self._tick(control)
+        ended = lap_finished = False
+        for _ in range(min(config.action_repeat, config.max_steps - self._ticks)):
+            reward, ended, lap_finished = self._tick(control)
             return_ += reward
-            if terminated:
+            self._ticks += 1
+            if ended:
                 break
-        truncated = lap_finished and self.config.lap_end == "truncate"
-        return self._observe(), return_, terminated and not truncated, truncated, self._info(lap_finished)
+        terminated = ended and not (lap_finished and config.lap_end == "truncate")
+        truncated = not terminated and (ended or self._ticks >= config.max_steps)
+        return self._observe(), return_, terminated, truncated, self._info(lap_finished)
 
     def _tick(self, control: tuple[float, float, float] | None) -> tuple[float, bool, bool]:
         """One step of gymnasium's simulator: reward, whether the episode ends, whether it does with a lap."""
@@ -246,11 +244,9 @@ class CarRacingVec(SlotEnv):
     def __init__(self, num_envs: int, config: CarRacingConfig = CarRacingConfig()) -> None:  # noqa: B008 (frozen)
         self.config = config
         self._envs = [CarRacing(**asdict(config)) for _ in range(num_envs)]
-        self._ticks = np.zeros(num_envs, np.int64)
         super().__init__(num_envs, self._envs[0].observation_space, self._envs[0].action_space)
 
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
-        self._ticks[indices] = 0
         return np.stack([self._envs[i].reset(seed=seed)[0] for i, seed in zip(indices.tolist(), seeds)])
 
     def _step_slots(self, indices: np.ndarray, actions: np.ndarray) -> Step:
@@ -258,14 +254,9 @@ class CarRacingVec(SlotEnv):
         obs = np.empty((num, size, size, 3), np.uint8)
         reward, tiles = np.zeros(num), np.zeros(num)
         terminated, truncated, lap_finished = (np.zeros(num, bool) for _ in range(3))
-        ticks = np.minimum(self.config.action_repeat, self.config.max_steps - self._ticks[indices])
         for row, (slot, action) in enumerate(zip(indices.tolist(), actions.tolist())):
-            env = self._envs[slot]
-            moved = env.hold(env.control(action), int(ticks[row]))
-            obs[row], reward[row], terminated[row], truncated[row], info = moved
+            obs[row], reward[row], terminated[row], truncated[row], info = self._envs[slot].step(action)
             lap_finished[row], tiles[row] = info["lap_finished"], info["tiles"]
-        self._ticks[indices] += ticks
-        truncated |= (self._ticks[indices] >= self.config.max_steps) & ~terminated
         return obs, reward, terminated, truncated, {"lap_finished": lap_finished, "tiles": tiles}
 
     def _guide_slots(self, indices: np.ndarray) -> np.ndarray:

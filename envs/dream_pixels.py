@@ -40,8 +40,6 @@ class DreamFrames(SlotEnv):
         return self._frames(indices), reward, terminated, truncated, info
 
     def _frames(self, indices: np.ndarray) -> np.ndarray:
-        if not len(indices):
-            return self._obs[indices]
         return self.dream.world_model.decode(self.dream.z[indices])
 
 

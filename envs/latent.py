@@ -55,8 +55,6 @@ class LatentEnv(SlotEnv):
 
     @torch.inference_mode()
     def _reset_slots(self, indices: np.ndarray, seeds: list[int]) -> np.ndarray:
-        if not len(indices):
-            return np.zeros((0, self.world_model.feature_size), np.float32)
         return self._observe(self.env._reset_slots(indices, seeds), indices, None)
 
     @torch.inference_mode()

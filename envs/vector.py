@@ -168,6 +168,8 @@ class SlotEnv(VectorEnv, ABC):
         mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
             raise ValueError(f"reset_mask must be bool ({self.num_envs},); got {mask.dtype} {mask.shape}.")
+        if not mask.any():
+            raise ValueError("reset_mask chooses no slot.")
         return mask
 
     def _next_seeds(self, seed: Seeds, mask: np.ndarray) -> list[int]:

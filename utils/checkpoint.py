@@ -70,9 +70,12 @@ def load_checkpoint(path: Path, kind: str | None = None) -> Checkpoint:
 
     Raises:
         UserError: the file is missing, truncated, not ours, or of another kind.
+        OSError: it may not be read.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; train this stage first or point --logs elsewhere.")
+    with path.open("rb"):  # what may not be read is no damaged file
+        pass
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -92,7 +92,7 @@ def only_writer(lock: Path, at_work: str) -> Iterator[None]:
         at_work: who else holds it, "another ... is at work in ...".
 
     Raises:
-        UserError: another process does.
+        UserError: another process does, or the file system knows no locks.
     """
     folder = lock.parent
     is_new = not folder.exists()
@@ -103,6 +103,11 @@ def only_writer(lock: Path, at_work: str) -> Iterator[None]:
             is_held = os.path.samestat(os.fstat(file.fileno()), lock.stat())
         except (BlockingIOError, FileNotFoundError):  # held, or just given up by who held it
             is_held = False
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be locked ({error.strerror}), which its file system should allow; choose another "
+                "place."
+            ) from None
         check(is_held, f"{at_work}; wait for it to end, or stop it.")
         try:
             yield

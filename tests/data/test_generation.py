@@ -177,6 +177,13 @@ def test_a_dataset_of_another_kind_is_refused(tmp_path: Path, flags: list[str], 
         (["--env", ":make"], "there is no env at :make"),
         (["--env", ".envs:make"], "there is no env at .envs:make"),
         (["--env", "math:sqrt"], "math:sqrt must take the number of envs and size"),
+        (["--env", "tests.envs.odd:single"], "odd:single must return an envs.vector.SlotEnv, not a Env"),
+        (
+            ["--env", "tests.envs.odd:floats"],
+            r"odd:floats emits no frames, uint8 .*, but float32 \(16, 16, 3\)",
+        ),
+        (["--env", "tests.envs.odd:unbounded"], "odd:unbounded takes no bounded vector of actions"),
+        (["--env", "tests.envs.odd:squares"], "odd:squares takes no bounded vector of actions"),
         (["--policy", "controller", "--logs", "nowhere"], "there is no trained V at nowhere"),
         (["--policy", "lane"], "this env has no guide"),
         (["--obs", "birdview"], "--obs is a flag for carla, but --env is tests.envs.counting:make_vec"),
@@ -328,6 +335,22 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
 
 
 GUIDED = ["--env", "tests.envs.guided:make_vec"]
+
+
+def test_a_dataset_in_which_nothing_was_recorded_yet_contradicts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    argv = ["--rollouts", "5", "--rootdir", str(tmp_path), *ENV, "--threads", "1"]
+
+    def stop(*_: object):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generation_script, "open_backend", stop)
+        with pytest.raises(KeyboardInterrupt):
+            generation_script.main(argv)
+    generation_script.main([*argv, "--size", "8"])
+    assert EpisodeStore(tmp_path).obs_shape == (8, 8, 3)
 
 
 def test_the_lane_follower_gets_further_than_a_walk_and_is_named_in_the_dataset(tmp_path: Path):

@@ -59,14 +59,14 @@ def trace(env: Reference, act: Any, seed: int, steps: int) -> list[tuple]:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_wild_episodes_equal_gymnasiums_to_the_bit(seed: int) -> None:
-    ours = trace(CarRacing(size=16), wild(seed), seed, 1000)
+    ours = trace(CarRacing(size=16, max_steps=2000), wild(seed), seed, 1000)
     assert ours == trace(Blind(), wild(seed), seed, 1000)
     assert len(ours) > 100
 
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_laps_equal_gymnasiums_to_the_bit(seed: int) -> None:
-    ours = trace(CarRacing(size=16), Driver(), seed, 1600)
+    ours = trace(CarRacing(size=16, max_steps=2000), Driver(), seed, 1600)
     assert ours == trace(Blind(), Driver(), seed, 1600)
     _, over, lap_finished, _, tiles = ours[-1]
     assert over
@@ -133,7 +133,6 @@ def test_gymnasium_make_and_its_checker_have_nothing_to_say(name: str) -> None:
         warnings.filterwarnings("ignore", message="builtin type Swig|builtin type swig")  # of Box2D's import
         env = gymnasium.make(name, render_mode="rgb_array")
         assert env.spec is not None
-        assert env.spec.max_episode_steps == 1000
         assert env.observation_space.shape == (96, 96, 3)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -198,6 +197,16 @@ def test_the_same_seed_is_the_same_episode_whatever_the_number_of_slots() -> Non
         alone, beside = one.step(action[2:]), three.step(action)
         assert np.array_equal(alone[0][0], beside[0][2])
         assert alone[1][0] == beside[1][2]
+
+
+def test_one_env_has_the_time_limit_of_many() -> None:
+    action = np.zeros(3, np.float32)
+    for repeat, steps in ((1, 7), (3, 3)):
+        env = gymnasium.make(IDS[1], size=16, max_steps=7, action_repeat=repeat)
+        env.reset(seed=0)
+        assert [env.step(action)[3] for _ in range(steps)] == [False] * (steps - 1) + [True]
+        env.reset(seed=0)
+        assert not env.step(action)[3], "it begins anew"
 
 
 def test_action_repeat_sums_rewards_and_max_steps_counts_simulator_steps() -> None:

@@ -97,7 +97,7 @@ def test_bad_seeds_are_refused(seed) -> None:
         Counting(2).reset(seed=seed)
 
 
-@pytest.mark.parametrize("mask", [[1, 0], [True], np.ones((2, 1), bool)])
+@pytest.mark.parametrize("mask", [[1, 0], [True], np.ones((2, 1), bool), [False, False]])
 def test_bad_masks_are_refused(mask) -> None:
     with pytest.raises(ValueError, match="reset_mask"):
         Counting(2).reset(seed=0, options={"reset_mask": mask})

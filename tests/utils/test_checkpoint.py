@@ -62,3 +62,15 @@ def test_state_round_trip_and_damage(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"state\.pt is damaged or foreign"):
             load_state(path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, Checkpoint("toy", {}, {"w": torch.ones(1)}, {}))
+
+    def locked(*_, **__):  # root may read whatever its mode says
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(path), "open", locked)
+    with pytest.raises(PermissionError):
+        load_checkpoint(path)

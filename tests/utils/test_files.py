@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import subprocess
@@ -76,4 +77,14 @@ def test_a_lock_given_up_in_the_same_moment_is_no_lock(tmp_path, monkeypatch):
     flock = fcntl.flock
     monkeypatch.setattr(fcntl, "flock", lambda *args: (flock(*args), (tmp_path / ".lock").unlink()))
     with pytest.raises(UserError, match="held; wait"), only_writer(tmp_path / ".lock", "held"):
+        pass
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lock = only_writer(tmp_path / "run" / ".lock", "another is at work")
+    with pytest.raises(UserError, match=r"run cannot be locked \(No locks available\)"), lock:
         pass
