@@ -1,12 +1,12 @@
-"""A session in a process of its own, for episodes with traffic.
+"""A session in a process of its own, for episodes with traffic and on servers that somebody else runs.
 
 The client's Traffic Manager needs it, twice: its threads end their process when a server is lost, and every tick of a
-world moves the Traffic Managers of all the worlds in the process.
+world moves the Traffic Managers of all the worlds in the process. A running server needs it to get its settings back
+however we end: the line between the two closes even if we are killed, and the other side tidies up.
 """
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +45,7 @@ class RemoteSession:
                 [sys.executable, "-m", "envs.carla.remote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parents[2],
+                start_new_session=True,  # Ctrl-C and a closed terminal are for us, who close the line
             )
         self._line = Connection(ours.detach())
         self._line.send((*self._made_of, self._found))
@@ -98,34 +99,50 @@ class RemoteSession:
             kind, answer, self._found = self._line.recv()
         except (EOFError, OSError):
             raise Lost("the process of the CARLA client died") from None
+        except BaseException:
+            self._line.close()  # or the next question would get this one's answer
+            raise
         if kind == "done":
             return answer
         raise Lost(answer) if kind == "lost" else UserError(answer)
 
 
 def serve(line: "Connection[Any, Any]") -> None:
-    """The other side: do what is asked until the line is closed."""
-    session = Session(*line.recv())
+    """The other side: do what is asked until the line is closed or its other end dies."""
+    made_of = _heard(line)
+    if made_of is None:
+        return
+    session = Session(*made_of)
     with contextlib.suppress(UserError):  # which `begin` will meet again
         session.launch()
-    while True:
-        try:
-            name, arguments = line.recv()
-        except EOFError:
-            session.close()
-            return
+    while (asked := _heard(line)) is not None:
+        name, arguments = asked
         try:
             answer = "done", getattr(session, name)(*arguments)
         except UserError as error:
             answer = "wrong", str(error)
         except Lost as error:
-            line.send(("lost", str(error), session.found))
+            _tell(line, ("lost", str(error), session.found))
             if session.server is not None:
                 session.server.stop()
             os._exit(1)  # without asking the Traffic Manager, which would wait for the server
-        line.send((*answer, session.found))
+        _tell(line, (*answer, session.found))
+    session.close()
+
+
+def _heard(line: "Connection[Any, Any]") -> Any:
+    """What the other end says next; None if it has closed the line or died."""
+    try:
+        return line.recv()
+    except (EOFError, OSError):
+        return None
+
+
+def _tell(line: "Connection[Any, Any]", answer: tuple[Any, ...]) -> None:
+    """Answer, if anybody is there to hear it."""
+    with contextlib.suppress(OSError):
+        line.send(answer)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent, which closes the line
     serve(Connection(int(sys.argv[1])))

@@ -32,7 +32,8 @@ class Slot:
 
     def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool = False) -> None:
         self._restarts = config.restarts
-        self.session: Sessions = (RemoteSession if config.traffic else Session)(config, address, has_lidar)
+        is_remote = config.traffic or isinstance(address, tuple)
+        self.session: Sessions = (RemoteSession if is_remote else Session)(config, address, has_lidar)
         self._losses = 0
         self._seen: Seen | None = None
 

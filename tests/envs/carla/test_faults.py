@@ -5,9 +5,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,8 +24,9 @@ from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
+from envs.carla.slot import Slot
 from tests.envs.carla.lite.server_process import LiteServer
-from tests.envs.carla.patience import next_line, within
+from tests.envs.carla.patience import SLACK_S, next_line, within
 from tests.envs.carla.test_server import is_alive, server_in, wait_until_dead
 from utils.errors import UserError
 
@@ -278,14 +282,70 @@ def test_a_server_that_goes_away_for_good_is_missed_with_one_sentence(server: St
     env.close()
 
 
-def settings_of(server: Started) -> tuple[bool, float | None]:
-    """Whether it waits for ticks, and for how long a tick is."""
+def world_of(server: Started) -> Any:
+    """The world of another client."""
     import carla
 
     client = carla.Client(server.host, server.port)
     client.set_timeout(20.0)
-    settings = client.get_world().get_settings()
+    return client.get_world()
+
+
+def settings_of(server: Started) -> tuple[bool, float | None]:
+    """Whether it waits for ticks, and for how long a tick is."""
+    settings = world_of(server).get_settings()
     return settings.synchronous_mode, settings.fixed_delta_seconds
+
+
+def wait_until_given_back(server: Started) -> None:
+    """Until a running server has its own settings and nothing of ours; they come last."""
+    deadline = time.monotonic() + SLACK_S
+    while settings_of(server) != (False, None):
+        assert time.monotonic() < deadline, "it still has our settings"
+        time.sleep(0.1)
+    world = world_of(server)
+    world.wait_for_tick()
+    assert [
+        actor.type_id for actor in world.get_actors() if actor.type_id.startswith(("vehicle", "sensor"))
+    ] == []
+
+
+def test_a_killed_worker_gives_a_running_server_back_and_its_successor_gets_it(server: Started) -> None:
+    """A pool that is interrupted kills its workers."""
+    code = (
+        "from envs.carla.config import CarlaConfig; from envs.carla.env import CarlaVec\n"
+        f"env = CarlaVec(1, CarlaConfig(carla='{server.host}:{server.port}', map='loop', size=16))\n"
+        "env.reset(seed=0); print('drives', flush=True)\n"
+        "while True: env.step([[0.0, 0.0, 1.0]]); env.live.all() or env.reset(seed=0)"
+    )
+    workers = []
+    for _ in range(2):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        workers.append(worker)
+        assert next_line(worker) == "drives"
+        assert settings_of(server) == (True, pytest.approx(0.05))
+        worker.kill()
+    wait_until_given_back(server)
+    assert [worker.communicate()[1] for worker in workers] == ["", ""], "nor does any process complain"
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
+    server: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a notebook, say."""
+    config = CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16)
+    slot = Slot(config, config.addresses())
+    slot.reset(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "poll", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            slot.session.guide()
+    slot.reset(0)
+    assert len(slot.session.guide()) == 3
+    assert not slot.step(0.0, 0.5, 0.0).ending.reason
+    slot.session.close()
 
 
 @pytest.mark.parametrize("traffic", [0, 2])

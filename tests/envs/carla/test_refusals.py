@@ -16,7 +16,7 @@ from envs.carla.env import CarlaVec
 from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
-from tests.envs.carla.which_server import GAS, config, lite_only
+from tests.envs.carla.which_server import GAS, config, lite_only, session_here
 from utils.errors import UserError
 
 
@@ -70,6 +70,7 @@ def test_no_free_spawn_point_leaves_no_server(
     import carla
 
     env = CarlaVec(1, config(map="loop"))
+    session_here(env)
     before = children()
     monkeypatch.setattr(carla.World, "try_spawn_actor", lambda *_: None)
     with pytest.raises(UserError, match="no spawn point is free"):
@@ -83,6 +84,7 @@ def test_another_version_is_said(children: Callable[[], str], monkeypatch: pytes
 
     monkeypatch.setattr(carla.Client, "get_client_version", lambda self: "0.9.15")
     env = CarlaVec(1, config())
+    session_here(env)
     before = children()
     with pytest.raises(UserError, match=r"is 0\.9\.16.* but the carla package is 0\.9\.15"):
         env.reset(seed=[0])
