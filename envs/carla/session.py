@@ -68,7 +68,7 @@ def answered() -> Iterator[None]:
 
 
 def _close(session: "weakref.ref[Session]") -> None:
-    """Close a session that nobody has closed when Python ends."""
+    """Close a session that nobody has closed when Python ends: its sensors' threads would abort the process."""
     if (left := session()) is not None:
         left.close()
 

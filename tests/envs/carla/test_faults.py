@@ -1,5 +1,6 @@
 """What happens to the env when its server does not behave. Time-outs are short, and nothing may outlast them."""
 
+import gc
 import os
 import shlex
 import signal
@@ -24,6 +25,7 @@ from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
+from envs.carla.single import CarlaEnv
 from envs.carla.slot import Slot
 from tests.envs.carla.lite.server_process import LiteServer
 from tests.envs.carla.patience import SLACK_S, next_line, within
@@ -165,6 +167,7 @@ def test_an_exception_in_the_program_leaves_no_server() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=60
     )
     assert "ZeroDivisionError" in done.stderr
+    assert done.returncode == 1
     wait_until_dead(int(done.stdout))
 
 
@@ -329,6 +332,15 @@ def test_a_killed_worker_gives_a_running_server_back_and_its_successor_gets_it(s
         worker.kill()
     wait_until_given_back(server)
     assert [worker.communicate()[1] for worker in workers] == ["", ""], "nor does any process complain"
+
+
+def test_an_env_that_is_dropped_gives_a_running_server_back(server: Started) -> None:
+    env = CarlaEnv(carla=f"{server.host}:{server.port}", map="loop", size=16)
+    env.reset(seed=0)
+    assert settings_of(server) == (True, pytest.approx(0.05))
+    del env
+    gc.collect()
+    wait_until_given_back(server)
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
