@@ -18,8 +18,7 @@ from envs.carla.config import CarlaConfig
 from envs.carla.drive import Outcome
 from envs.carla.sensors import IMPACT_WAIT_S, Lost
 from envs.carla.server import Address
-from envs.carla.session import Seen, Session
-from envs.carla.world import Settings
+from envs.carla.session import Found, Seen, Session
 from utils.errors import UserError
 
 GRACE_S = 5.0
@@ -31,7 +30,7 @@ class RemoteSession:
 
     def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool) -> None:
         self._config, self._made_of = config, (config, address, has_lidar)
-        self._found: Settings | None = None
+        self._found: Found | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
 

@@ -30,6 +30,13 @@ class Seen(NamedTuple):
     state: tasks.DriveState
 
 
+class Found(NamedTuple):
+    """A running server before we took it over."""
+
+    address: tuple[str, int]
+    settings: Settings
+
+
 class Sessions(Protocol):
     """A session, wherever it runs. All methods but `close` and `abandon` raise Lost if the server does not answer."""
 
@@ -80,16 +87,17 @@ class Session:
         config: what to drive and where.
         address: of the server.
         has_lidar: attach one to the car.
-        found: what a running server was set to before an earlier session took it over and was lost.
+        found: the running server that an earlier session took over and lost: that one is taken, and no other.
 
     Attributes:
-        found: what the running server was set to before we took it over; None until it has told.
+        found: the running server before we took it over; None until it has told.
     """
 
     def __init__(
-        self, config: CarlaConfig, address: Address, has_lidar: bool, found: Settings | None = None
+        self, config: CarlaConfig, address: Address, has_lidar: bool, found: Found | None = None
     ) -> None:
-        self._config, self._address, self._has_lidar = config, address, has_lidar
+        self._config, self._has_lidar = config, has_lidar
+        self._address = (found.address,) if found else address
         self.found = found
         self.server: Server | None = None
         self.world: World | None = None
@@ -119,7 +127,8 @@ class Session:
             if self.world is None:
                 self.world = World(self.server, self._config)
                 if isinstance(self.server, Attached):
-                    self.found = self.found or self.world.settings()  # after a loss they may be ours
+                    address = self.server.host, self.server.port
+                    self.found = self.found or Found(address, self.world.settings())  # later they may be ours
                 self.world.take_over()
             self._drive = Drive(self.world, self._config, seed, self._has_lidar)
         return self._seen()
@@ -143,7 +152,7 @@ class Session:
             if self.server and self.world and self.server.is_running and self.world.is_answering():
                 self.world.clear()  # also where the server is stopped: the client complains of sensors left
                 if isinstance(self.server, Attached) and self.found:
-                    self.world.give_back(self.found)
+                    self.world.give_back(self.found.settings)
         self.found = None
         self._let_go()
 

@@ -23,7 +23,7 @@ from envs.carla.drive import FIRST_TRIES
 from envs.carla.env import CarlaVec
 from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
-from envs.carla.server import Started, lite_command
+from envs.carla.server import Attached, Started, lite_command
 from envs.carla.session import Session
 from envs.carla.single import CarlaEnv
 from envs.carla.slot import Slot
@@ -301,16 +301,19 @@ def settings_of(server: Started) -> tuple[bool, float | None]:
 
 
 def wait_until_given_back(server: Started) -> None:
-    """Until a running server has its own settings and nothing of ours; they come last."""
+    """Until a running server has its own settings, which come last."""
     deadline = time.monotonic() + SLACK_S
     while settings_of(server) != (False, None):
         assert time.monotonic() < deadline, "it still has our settings"
         time.sleep(0.1)
+
+
+def assert_is_empty(server: Started) -> None:
+    """Nothing of ours is left in it."""
     world = world_of(server)
     world.wait_for_tick()
-    assert [
-        actor.type_id for actor in world.get_actors() if actor.type_id.startswith(("vehicle", "sensor"))
-    ] == []
+    assert [actor.type_id for actor in world.get_actors().filter("vehicle.*")] == []
+    assert [actor.type_id for actor in world.get_actors().filter("sensor.*")] == []
 
 
 def test_a_killed_worker_gives_a_running_server_back_and_its_successor_gets_it(server: Started) -> None:
@@ -331,7 +334,17 @@ def test_a_killed_worker_gives_a_running_server_back_and_its_successor_gets_it(s
         assert settings_of(server) == (True, pytest.approx(0.05))
         worker.kill()
     wait_until_given_back(server)
+    assert_is_empty(server)
     assert [worker.communicate()[1] for worker in workers] == ["", ""], "nor does any process complain"
+
+
+def kill_client(env: CarlaVec) -> None:
+    """Kill the process in which the client runs."""
+    session = env._slots[0].session
+    assert isinstance(session, RemoteSession)
+    assert session.process is not None
+    session.process.kill()
+    wait_until_dead(session.process.pid)
 
 
 def test_an_env_that_is_dropped_gives_a_running_server_back(server: Started) -> None:
@@ -341,6 +354,7 @@ def test_an_env_that_is_dropped_gives_a_running_server_back(server: Started) -> 
     del env
     gc.collect()
     wait_until_given_back(server)
+    assert_is_empty(server)
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
@@ -385,6 +399,18 @@ def test_a_running_server_that_froze_gets_its_owners_settings_back(
         assert not env.step(FORWARD)[4]["server_restarted"].any()
     env.close()
     assert settings_of(server) == before
+
+
+def test_of_several_running_servers_the_one_that_was_driven_gets_its_settings_back(server: Started) -> None:
+    """Not the first that is free by then."""
+    other = Attached("127.0.0.1", 1)  # somebody drives it
+    env = CarlaVec(1, CarlaConfig(carla=f"127.0.0.1:1,{server.host}:{server.port}", map="loop", size=16))
+    env.reset(seed=[0])
+    other.stop()
+    kill_client(env)
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    env.close()
+    wait_until_given_back(server)
 
 
 @pytest.mark.parametrize("traffic", [0, 2])
