@@ -36,7 +36,7 @@ class RemoteSession:
 
     def launch(self) -> None:
         """See Sessions."""
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             return
         ours, theirs = socket.socketpair()
         with theirs:
@@ -52,6 +52,7 @@ class RemoteSession:
     def begin(self, seed: int) -> Seen:
         """See Sessions."""
         self.launch()
+        self._ask(3 * self._config.start_timeout_s, "meet")  # we outlive a client that dies after taking over
         return self._ask(3 * self._config.start_timeout_s, "begin", seed)
 
     def step(self, steer: float, gas: float, brake: float) -> tuple[Outcome, Seen]:
@@ -68,15 +69,17 @@ class RemoteSession:
     def close(self) -> None:
         """See Sessions."""
         if self._found is not None:
-            self.launch()  # if it was abandoned: a new process gives the server its settings back
+            self.launch()  # if its process died: a new one gives the server its settings back
         self._found = None
         self._end()
 
     def abandon(self) -> None:
-        """See Sessions."""
+        """See Sessions. A running server is claimed again at once, as `Session.abandon` says."""
         if self.process is not None:
             self.process.kill()  # its server goes with it
         self._end()
+        if self._found is not None:
+            self.launch()
 
     def _end(self) -> None:
         if self.process is None or self._line is None:

@@ -117,18 +117,24 @@ class Session:
                 self.server.was_there = self.found is not None
             atexit.register(_close, weakref.ref(self))  # runs before the server's own finaliser
 
-    def begin(self, seed: int) -> Seen:
-        """See Sessions."""
+    def meet(self) -> None:
+        """Connect to the server, which tells what it is set to, and change nothing yet."""
         self.launch()
         assert self.server is not None
         if self.world is None:
             self.server.wait(self._config.start_timeout_s)
-        with answered():
-            if self.world is None:
+            with answered():
                 self.world = World(self.server, self._config)
                 if isinstance(self.server, Attached):
                     address = self.server.host, self.server.port
                     self.found = self.found or Found(address, self.world.settings())  # later they may be ours
+
+    def begin(self, seed: int) -> Seen:
+        """See Sessions."""
+        self.meet()
+        assert self.world is not None
+        with answered():
+            if self._drive is None:
                 self.world.take_over()
             self._drive = Drive(self.world, self._config, seed, self._has_lidar)
         return self._seen()

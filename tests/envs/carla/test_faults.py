@@ -1,11 +1,13 @@
 """What happens to the env when its server does not behave. Time-outs are short, and nothing may outlast them."""
 
+import contextlib
 import gc
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -23,11 +25,11 @@ from envs.carla.drive import FIRST_TRIES
 from envs.carla.env import CarlaVec
 from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
-from envs.carla.server import Attached, Started, lite_command
+from envs.carla.server import Attached, Started, lite_command, start
 from envs.carla.session import Session
 from envs.carla.single import CarlaEnv
 from envs.carla.slot import Slot
-from tests.envs.carla.lite.server_process import LiteServer
+from tests.envs.carla.lite.server_process import LiteServer, RawClient
 from tests.envs.carla.patience import SLACK_S, next_line, within
 from tests.envs.carla.test_server import is_alive, server_in, wait_until_dead
 from utils.errors import UserError
@@ -399,6 +401,53 @@ def test_a_running_server_that_froze_gets_its_owners_settings_back(
         assert not env.step(FORWARD)[4]["server_restarted"].any()
     env.close()
     assert settings_of(server) == before
+
+
+def test_settings_come_back_after_a_client_died_unnoticed(server: Started) -> None:
+    env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16))
+    env.reset(seed=[0])
+    kill_client(env)
+    env.close()
+    assert settings_of(server) == (False, None)
+
+
+def test_settings_come_back_after_a_client_died_in_its_first_episode(server: Started) -> None:
+    """It had taken the server over, so that the next client meets our settings, not the owner's."""
+    env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16))
+    bare = RawClient(server.port)  # the real one would hold Python's lock
+
+    def disturb() -> None:
+        while not bare.call("get_episode_settings")[0]:  # whether it waits for ticks
+            time.sleep(0.005)
+        kill_client(env)
+
+    other = threading.Thread(target=disturb)
+    other.start()
+    env.reset(seed=[0])
+    assert env._slots[0]._losses == 1
+    other.join()
+    bare.close()
+    env.close()
+    assert settings_of(server) == (False, None)
+
+
+def test_a_running_server_that_was_lost_stays_ours(server: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else may take our settings for its owner's."""
+    monkeypatch.setattr("envs.carla.server.HANDOVER_S", 0.0)
+    config = CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16)
+    env = CarlaVec(1, config)
+    env.reset(seed=[0])
+    kill_client(env)
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    for _ in range(int(SLACK_S / 0.1)):  # the new client's process is starting
+        with contextlib.suppress(UserError):
+            start(config.addresses()).stop()
+            time.sleep(0.1)
+            continue
+        break
+    else:
+        pytest.fail("anybody can have it")
+    env.close()
 
 
 def test_of_several_running_servers_the_one_that_was_driven_gets_its_settings_back(server: Started) -> None:
