@@ -124,7 +124,7 @@ class Session:
         if self.world is None:
             self.server.wait(self._config.start_timeout_s)
             with answered():
-                self.world = World(self.server, self._config)
+                self.world = World(self.server, self._config, self._config.start_timeout_s)
                 if isinstance(self.server, Attached):
                     address = self.server.host, self.server.port
                     self.found = self.found or Found(address, self.world.settings())  # later they may be ours
@@ -154,7 +154,8 @@ class Session:
             if self.world is not None:
                 self.world.hang_up()
             elif isinstance(self.server, Attached) and self.found and self.server.accepts():
-                self.world = World(self.server, self._config)  # it was abandoned, and may be well again
+                # It was abandoned, and may be well again.
+                self.world = World(self.server, self._config, self._config.tick_timeout_s)
             if self.server and self.world and self.server.is_running and self.world.is_answering():
                 self.world.clear()  # also where the server is stopped: the client complains of sensors left
                 if isinstance(self.server, Attached) and self.found:

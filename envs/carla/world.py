@@ -32,14 +32,19 @@ LIFT_M = 0.3
 class World:
     """A world on a server that accepts connections.
 
+    Args:
+        server: where.
+        config: what to drive.
+        timeout_s: for the server's first answers: a simulator accepts connections while it is still loading.
+
     Raises:
         UserError: the server has another version.
     """
 
-    def __init__(self, server: Server, config: CarlaConfig) -> None:
+    def __init__(self, server: Server, config: CarlaConfig, timeout_s: float) -> None:
         self._config, self._server = config, server
         self.client = carla.Client(server.host, server.port, THREADS)
-        self.client.set_timeout(config.tick_timeout_s)
+        self.client.set_timeout(timeout_s)
         theirs, ours = self.client.get_server_version(), self.client.get_client_version()
         check(
             _release(theirs) == _release(ours),
@@ -48,6 +53,7 @@ class World:
         )
         self.is_lite = server.is_lite
         self._world = self.client.get_world()
+        self.client.set_timeout(config.tick_timeout_s)
         self.others: list[Any] = []
         self._loaded: tuple[str, int] | None = None
         self._texture: Texture | None = None

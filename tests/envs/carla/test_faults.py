@@ -403,6 +403,18 @@ def test_a_running_server_that_froze_gets_its_owners_settings_back(
     assert settings_of(server) == before
 
 
+def test_a_server_that_accepts_while_it_is_loading_is_waited_for(server: Started) -> None:
+    """For longer than a tick may take."""
+    address = f"{server.host}:{server.port}"
+    env = CarlaVec(1, CarlaConfig(carla=address, map="loop", size=16, tick_timeout_s=1.0, restarts=0))
+    pid = server_in(server.process.pid)
+    os.kill(pid, signal.SIGSTOP)
+    loading = subprocess.Popen(["/bin/sh", "-c", f"sleep 5; kill -CONT {pid}"])
+    env.reset(seed=[0])
+    loading.wait()
+    env.close()
+
+
 def test_settings_come_back_after_a_client_died_unnoticed(server: Started) -> None:
     env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16))
     env.reset(seed=[0])
