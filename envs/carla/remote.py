@@ -39,11 +39,15 @@ class RemoteSession:
         if self.process is not None and self.process.poll() is None:
             return
         ours, theirs = socket.socketpair()
+        paths = (
+            str(Path(__file__).parents[2]),
+            os.environ.get("PYTHONPATH"),
+        )  # it stays in our working directory
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "envs.carla.remote", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "envs.carla.remote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
                 start_new_session=True,  # Ctrl-C and a closed terminal are for us, who close the line
             )
         self._line = Connection(ours.detach())

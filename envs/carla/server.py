@@ -197,7 +197,8 @@ def start(address: Address) -> Server:
     root = os.environ.get("CARLA_ROOT")
     if address == "lite" or not root:
         return Started(lite_command, is_lite=True)
-    launchers = [path for name in LAUNCHERS if (path := Path(root) / name).is_file()]
+    folder = Path(root).resolve()  # what we start runs elsewhere
+    launchers = [path for name in LAUNCHERS if (path := folder / name).is_file()]
     check(
         launchers, f"CARLA_ROOT is {root}, but there is neither {' nor '.join(LAUNCHERS)}; mend or unset it."
     )

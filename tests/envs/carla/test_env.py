@@ -273,12 +273,15 @@ def test_discrete_actions_are_rows_of_a_table(shared: dict[str, CarlaVec]) -> No
     env.close()
 
 
-def test_a_map_file_can_be_driven(shared: dict[str, CarlaVec], tmp_path: Path) -> None:
+@pytest.mark.parametrize("traffic", [0, 2])
+def test_a_map_file_can_be_driven(
+    shared: dict[str, CarlaVec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traffic: int
+) -> None:
     from envs.carla.lite import maps
 
-    path = tmp_path / "mine.xodr"
-    path.write_text(maps.circuit(11))
-    env = other(shared, map=str(path))
+    (tmp_path / "mine.xodr").write_text(maps.circuit(11))
+    monkeypatch.chdir(tmp_path)
+    env = other(shared, map="mine.xodr", traffic=traffic)
     env.reset(seed=[0])
     assert env.step(GAS)[1].shape == (1,)
     env.close()

@@ -31,7 +31,7 @@ from envs.carla.single import CarlaEnv
 from envs.carla.slot import Slot
 from tests.envs.carla.lite.server_process import LiteServer, RawClient
 from tests.envs.carla.patience import SLACK_S, next_line, within
-from tests.envs.carla.test_server import is_alive, server_in, wait_until_dead
+from tests.envs.carla.test_server import is_alive, launcher, server_in, wait_until_dead
 from utils.errors import UserError
 
 FORWARD = np.array([[0.0, 0.5, 0.0]], np.float32)
@@ -171,6 +171,17 @@ def test_an_exception_in_the_program_leaves_no_server() -> None:
     assert "ZeroDivisionError" in done.stderr
     assert done.returncode == 1
     wait_until_dead(int(done.stdout))
+
+
+@pytest.mark.parametrize("traffic", [0, 2])
+def test_carla_root_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traffic: int) -> None:
+    (tmp_path / "sim").mkdir()
+    launcher(tmp_path / "sim", f"exec {sys.executable} -m envs.carla.lite --port ${{3##*=}}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CARLA_ROOT", "sim")
+    env = CarlaVec(1, CarlaConfig(map="loop", size=16, obs="birdview", traffic=traffic))
+    env.reset(seed=[0])
+    env.close()
 
 
 def children(pid: int) -> list[int]:
