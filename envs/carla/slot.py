@@ -69,6 +69,13 @@ class Slot:
             self._replace(error)
             return LOST
 
+    def guide(self) -> tuple[float, float, float]:
+        """What the pure-pursuit driver would do now; zeros if the server is lost, as the next `step` tells."""
+        try:
+            return self.session.guide()
+        except Lost:
+            return 0.0, 0.0, 0.0
+
     def _replace(self, error: Lost) -> None:
         """Give the server up; the next reset gets another one."""
         self.session.abandon()

@@ -426,6 +426,16 @@ def test_a_server_that_accepts_while_it_is_loading_is_waited_for(server: Started
     env.close()
 
 
+def test_a_guide_whose_client_died_does_nothing_and_the_next_step_says_so(server: Started) -> None:
+    env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16))
+    env.reset(seed=[0])
+    assert env.guide().any()
+    kill_client(env)
+    assert env.guide().tolist() == [[0.0, 0.0, 0.0]]
+    assert env.step(FORWARD)[4]["server_restarted"].all()
+    env.close()
+
+
 def test_settings_come_back_after_a_client_died_unnoticed(server: Started) -> None:
     env = CarlaVec(1, CarlaConfig(carla=f"{server.host}:{server.port}", map="loop", size=16))
     env.reset(seed=[0])
