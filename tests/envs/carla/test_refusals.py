@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +14,7 @@ pytest.importorskip("carla")
 import envs
 from envs.carla.config import CarlaConfig
 from envs.carla.env import CarlaVec
+from envs.carla.lite import maps
 from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
@@ -62,6 +64,33 @@ def test_an_unreadable_map_is_a_users_mistake(children: Callable[[], str], tmp_p
         env.reset(seed=[0])
     assert_stopped(env)
     assert children() == before
+
+
+@lite_only
+def test_a_map_that_the_server_refuses_is_a_users_mistake(tmp_path: Path) -> None:
+    """Ours takes no document type definition, which the client passes over."""
+    path = tmp_path / "typed.xodr"
+    path.write_text(maps.loop().replace("<OpenDRIVE>", "<!DOCTYPE OpenDRIVE><OpenDRIVE>"))
+    env = CarlaVec(1, config(map=str(path)))
+    with pytest.raises(
+        UserError, match=r"^the CARLA server refuses the map .*typed\.xodr \(.*type definition"
+    ):
+        env.reset(seed=[0])
+    assert_stopped(env)
+
+
+@pytest.mark.parametrize("words", ["time-out of 5ms while waiting", "failed to connect to newly created map"])
+def test_a_map_that_does_not_come_in_time_is_a_lost_server(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    import carla
+
+    env = CarlaVec(1, config(map="loop", restarts=0))
+    session_here(env)
+    monkeypatch.setattr(carla.Client, "generate_opendrive_world", Mock(side_effect=RuntimeError(words)))
+    with pytest.raises(UserError, match=f"{words}.*1 servers were lost"):
+        env.reset(seed=[0])
+    assert_stopped(env)
 
 
 def test_no_free_spawn_point_leaves_no_server(
