@@ -39,10 +39,8 @@ class RemoteSession:
         if self.process is not None and self.process.poll() is None:
             return
         ours, theirs = socket.socketpair()
-        paths = (
-            str(Path(__file__).parents[2]),
-            os.environ.get("PYTHONPATH"),
-        )  # it stays in our working directory
+        # It stays in our working directory, where relative paths are meant, and finds our rooms all the same.
+        paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "envs.carla.remote", str(theirs.fileno())],
