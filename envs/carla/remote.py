@@ -36,7 +36,7 @@ class RemoteSession:
 
     def launch(self) -> None:
         """See Sessions."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             return
         ours, theirs = socket.socketpair()
         # It stays in our working directory, where relative paths are meant, and finds our rooms all the same.
@@ -70,10 +70,10 @@ class RemoteSession:
 
     def close(self) -> None:
         """See Sessions."""
-        if self._found is not None:
-            self.launch()  # if its process died: a new one gives the server its settings back
+        if self._end() != 0 and self._found is not None:
+            self.launch()  # its process died before it had given the server its settings back: a new one does
+            self._end()
         self._found = None
-        self._end()
 
     def abandon(self) -> None:
         """See Sessions. A running server is claimed again at once, as `Session.abandon` says."""
@@ -83,16 +83,18 @@ class RemoteSession:
         if self._found is not None:
             self.launch()
 
-    def _end(self) -> None:
+    def _end(self) -> int:
+        """End the process; its exit code, 0 if it ended by itself or there was none."""
         if self.process is None or self._line is None:
-            return
+            return 0
         self._line.close()  # which tells it to
         try:
             self.process.wait(self._config.tick_timeout_s + GRACE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+        code = self.process.wait()
         self.process = self._line = None
+        return code
 
     def _ask(self, timeout_s: float, name: str, *arguments: Any) -> Any:
         assert self._line is not None
