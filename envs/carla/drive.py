@@ -16,7 +16,8 @@ from envs.carla.world import World
 from utils import seeding
 
 SETTLING_TICKS = 4
-"""the car comes to rest on its wheels before an episode begins"""
+"""before an episode is laid out from where the car is. It is still falling then, and for the first few ticks of the
+episode: a spawn point is 0.5 m above the road, and LIFT_M comes on top"""
 FIRST_TRIES, FIRST_WAIT_S = 5, 1.0
 """ticks on which the first picture is hoped for, and how long"""
 SIGHT_M = 40.0

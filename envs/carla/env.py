@@ -88,7 +88,7 @@ class CarlaVec(SlotEnv):
         return obs, reward, terminated, truncated, _infos(slots, outcomes, self._weights)
 
     def _guide_slots(self, indices: np.ndarray) -> np.ndarray:
-        return np.array([self._slots[i].session.guide() for i in indices], np.float32)
+        return np.array([self._slots[i].guide() for i in indices], np.float32)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop our servers; leave others as they were found."""

@@ -24,6 +24,8 @@ from utils.errors import UserError, check
 LAUNCHERS = ("CarlaUE4.sh", "CarlaUnreal.sh")
 TRIES = 3
 """blocks of ports that are tried: somebody may take a port between our probe and the server's start"""
+HANDOVER_S = 5.0
+"""for a driver that has just ended, or was killed, to give a running server its settings back"""
 CONNECT_S = 10.0
 """for a running server to accept a connection"""
 LEASH = '("$@"; kill -KILL 0) & cat > /dev/null; kill -KILL 0'
@@ -185,7 +187,7 @@ def start(address: Address) -> Server:
 
     Args:
         address: of running ones, of which the first that nobody drives is taken, so that workers who know nothing of
-            each other can share a list; "lite" or None start one.
+            each other can share a list, after a short wait if all are taken; "lite" or None start one.
 
     Raises:
         UserError: all addresses are taken, or there is nothing to start.
@@ -195,7 +197,8 @@ def start(address: Address) -> Server:
     root = os.environ.get("CARLA_ROOT")
     if address == "lite" or not root:
         return Started(lite_command, is_lite=True)
-    launchers = [path for name in LAUNCHERS if (path := Path(root) / name).is_file()]
+    folder = Path(root).resolve()  # what we start runs elsewhere
+    launchers = [path for name in LAUNCHERS if (path := folder / name).is_file()]
     check(
         launchers, f"CARLA_ROOT is {root}, but there is neither {' nor '.join(LAUNCHERS)}; mend or unset it."
     )
@@ -203,11 +206,14 @@ def start(address: Address) -> Server:
 
 
 def _attach(addresses: tuple[tuple[str, int], ...]) -> Attached:
-    *others, last = addresses
-    for host, port in others:
-        with contextlib.suppress(UserError):
-            return Attached(host, port)
-    return Attached(*last)
+    deadline = time.monotonic() + HANDOVER_S
+    while True:
+        for host, port in addresses:
+            with contextlib.suppress(UserError):
+                return Attached(host, port)
+        if time.monotonic() > deadline:
+            return Attached(*addresses[-1])
+        time.sleep(0.1)
 
 
 def lite_command(port: int) -> list[str]:

@@ -30,6 +30,13 @@ class Seen(NamedTuple):
     state: tasks.DriveState
 
 
+class Found(NamedTuple):
+    """A running server before we took it over."""
+
+    address: tuple[str, int]
+    settings: Settings
+
+
 class Sessions(Protocol):
     """A session, wherever it runs. All methods but `close` and `abandon` raise Lost if the server does not answer."""
 
@@ -68,7 +75,7 @@ def answered() -> Iterator[None]:
 
 
 def _close(session: "weakref.ref[Session]") -> None:
-    """Close a session that nobody has closed when Python ends."""
+    """Close a session that nobody has closed when Python ends: its sensors' threads would abort the process."""
     if (left := session()) is not None:
         left.close()
 
@@ -80,16 +87,17 @@ class Session:
         config: what to drive and where.
         address: of the server.
         has_lidar: attach one to the car.
-        found: what a running server was set to before an earlier session took it over and was lost.
+        found: the running server that an earlier session took over and lost: that one is taken, and no other.
 
     Attributes:
-        found: what the running server was set to before we took it over; None until it has told.
+        found: the running server before we took it over; None until it has told.
     """
 
     def __init__(
-        self, config: CarlaConfig, address: Address, has_lidar: bool, found: Settings | None = None
+        self, config: CarlaConfig, address: Address, has_lidar: bool, found: Found | None = None
     ) -> None:
-        self._config, self._address, self._has_lidar = config, address, has_lidar
+        self._config, self._has_lidar = config, has_lidar
+        self._address = (found.address,) if found else address
         self.found = found
         self.server: Server | None = None
         self.world: World | None = None
@@ -109,17 +117,24 @@ class Session:
                 self.server.was_there = self.found is not None
             atexit.register(_close, weakref.ref(self))  # runs before the server's own finaliser
 
-    def begin(self, seed: int) -> Seen:
-        """See Sessions."""
+    def meet(self) -> None:
+        """Connect to the server, which tells what it is set to, and change nothing yet."""
         self.launch()
         assert self.server is not None
         if self.world is None:
             self.server.wait(self._config.start_timeout_s)
-        with answered():
-            if self.world is None:
-                self.world = World(self.server, self._config)
+            with answered():
+                self.world = World(self.server, self._config, self._config.start_timeout_s)
                 if isinstance(self.server, Attached):
-                    self.found = self.found or self.world.settings()  # after a loss they may be ours
+                    address = self.server.host, self.server.port
+                    self.found = self.found or Found(address, self.world.settings())  # later they may be ours
+
+    def begin(self, seed: int) -> Seen:
+        """See Sessions."""
+        self.meet()
+        assert self.world is not None
+        with answered():
+            if self._drive is None:
                 self.world.take_over()
             self._drive = Drive(self.world, self._config, seed, self._has_lidar)
         return self._seen()
@@ -139,11 +154,12 @@ class Session:
             if self.world is not None:
                 self.world.hang_up()
             elif isinstance(self.server, Attached) and self.found and self.server.accepts():
-                self.world = World(self.server, self._config)  # it was abandoned, and may be well again
+                # It was abandoned, and may be well again.
+                self.world = World(self.server, self._config, self._config.tick_timeout_s)
             if self.server and self.world and self.server.is_running and self.world.is_answering():
                 self.world.clear()  # also where the server is stopped: the client complains of sensors left
                 if isinstance(self.server, Attached) and self.found:
-                    self.world.give_back(self.found)
+                    self.world.give_back(self.found.settings)
         self.found = None
         self._let_go()
 

@@ -108,7 +108,7 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
 
     def guide(self) -> NDArray[np.float32]:
         """What the pure-pursuit driver would do now: steer, gas, brake, (3,)."""
-        return np.array(self._slot.session.guide(), np.float32)
+        return np.array(self._slot.guide(), np.float32)
 
     def render(self) -> Any:
         """The last frame, uint8 (size, size, 3)."""

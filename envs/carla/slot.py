@@ -32,7 +32,8 @@ class Slot:
 
     def __init__(self, config: CarlaConfig, address: Address, has_lidar: bool = False) -> None:
         self._restarts = config.restarts
-        self.session: Sessions = (RemoteSession if config.traffic else Session)(config, address, has_lidar)
+        is_remote = config.traffic or isinstance(address, tuple)
+        self.session: Sessions = (RemoteSession if is_remote else Session)(config, address, has_lidar)
         self._losses = 0
         self._seen: Seen | None = None
 
@@ -67,6 +68,13 @@ class Slot:
         except Lost as error:
             self._replace(error)
             return LOST
+
+    def guide(self) -> tuple[float, float, float]:
+        """What the pure-pursuit driver would do now; zeros if the server is lost, as the next `step` tells."""
+        try:
+            return self.session.guide()
+        except Lost:
+            return 0.0, 0.0, 0.0
 
     def _replace(self, error: Lost) -> None:
         """Give the server up; the next reset gets another one."""

@@ -25,6 +25,8 @@ OWN_MAPS = {"loop": lambda seed: maps.loop(), "circuit": maps.circuit, "town": l
 """name -> OpenDRIVE text for a seed"""
 Settings = dict[str, Any]
 """fields of a carla.WorldSettings, which cannot go to another process itself"""
+NO_ANSWER = ("time-out", "failed to connect")
+"""words of the client's error where an answer did not come in time; any other error is the server's answer"""
 LIFT_M = 0.3
 """the car is put down from so high, because a simulator refuses a place where wheels touch the road"""
 
@@ -32,14 +34,19 @@ LIFT_M = 0.3
 class World:
     """A world on a server that accepts connections.
 
+    Args:
+        server: where.
+        config: what to drive.
+        timeout_s: for the server's first answers: a simulator accepts connections while it is still loading.
+
     Raises:
         UserError: the server has another version.
     """
 
-    def __init__(self, server: Server, config: CarlaConfig) -> None:
+    def __init__(self, server: Server, config: CarlaConfig, timeout_s: float) -> None:
         self._config, self._server = config, server
         self.client = carla.Client(server.host, server.port, THREADS)
-        self.client.set_timeout(config.tick_timeout_s)
+        self.client.set_timeout(timeout_s)
         theirs, ours = self.client.get_server_version(), self.client.get_client_version()
         check(
             _release(theirs) == _release(ours),
@@ -48,6 +55,7 @@ class World:
         )
         self.is_lite = server.is_lite
         self._world = self.client.get_world()
+        self.client.set_timeout(config.tick_timeout_s)
         self.others: list[Any] = []
         self._loaded: tuple[str, int] | None = None
         self._texture: Texture | None = None
@@ -75,14 +83,14 @@ class World:
         """Make a map the world, unless it is already.
 
         Raises:
-            UserError: there is no such map, or it cannot be read.
+            UserError: there is no such map, it cannot be read, or the server refuses it.
         """
         wanted = (name, seed if name == "circuit" else 0)
         if wanted != self._loaded:
             self._loaded = self._texture = None
             self.client.set_timeout(self._config.start_timeout_s)
             if name in OWN_MAPS or name.endswith(".xodr"):
-                self._generate(OWN_MAPS[name](seed) if name in OWN_MAPS else read_opendrive(name))
+                self._generate(name, OWN_MAPS[name](seed) if name in OWN_MAPS else read_opendrive(name))
             else:
                 self._load_town(name)
             self.town = self._world.get_map()
@@ -93,11 +101,17 @@ class World:
         self._world.set_weather(weather(self._config.weather))
         self._world.reset_all_traffic_lights()
 
-    def _generate(self, xodr: str) -> None:
+    def _generate(self, name: str, xodr: str) -> None:
         parameters = carla.OpendriveGenerationParameters(
             vertex_distance=2.0, max_road_length=50.0, wall_height=0.0, additional_width=0.6
         )
-        self._world = self.client.generate_opendrive_world(xodr, parameters, False)
+        try:
+            self._world = self.client.generate_opendrive_world(xodr, parameters, False)
+        except RuntimeError as error:
+            if any(words in str(error) for words in NO_ANSWER):
+                raise
+            reason = str(error).rstrip(".")
+            raise UserError(f"the CARLA server refuses the map {name} ({reason}); take another.") from None
 
     def _load_town(self, name: str) -> None:
         there = [path.rsplit("/", 1)[-1] for path in self.client.get_available_maps()]

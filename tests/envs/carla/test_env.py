@@ -14,10 +14,9 @@ pytest.importorskip("carla")
 
 from envs.carla import birdview, tasks
 from envs.carla.env import CarlaVec
-from envs.carla.session import Session
 from envs.carla.single import TABLE, CarlaEnv
 from envs.vector import Step
-from tests.envs.carla.which_server import CARLA, GAS, IS_REAL, config, lite_only
+from tests.envs.carla.which_server import CARLA, GAS, IS_REAL, config, lite_only, session_here
 from utils.errors import UserError
 
 STAND = np.array([[0.0, 0.0, 1.0]], np.float32)
@@ -136,9 +135,8 @@ def test_a_time_limit_truncates_and_pays_nothing(shared: dict[str, CarlaVec]) ->
 
 
 def test_a_crash_terminates_and_costs_by_its_damage(env: CarlaVec) -> None:
+    session = session_here(env)
     env.reset(seed=[4])
-    session = env._slots[0].session
-    assert isinstance(session, Session)
     world, car = session.world, session.drive._car
     assert world is not None
     ahead = world.town.get_waypoint(car.get_location()).next(25.0)[0].transform
@@ -275,21 +273,23 @@ def test_discrete_actions_are_rows_of_a_table(shared: dict[str, CarlaVec]) -> No
     env.close()
 
 
-def test_a_map_file_can_be_driven(shared: dict[str, CarlaVec], tmp_path: Path) -> None:
+@pytest.mark.parametrize("traffic", [0, 2])
+def test_a_map_file_can_be_driven(
+    shared: dict[str, CarlaVec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traffic: int
+) -> None:
     from envs.carla.lite import maps
 
-    path = tmp_path / "mine.xodr"
-    path.write_text(maps.circuit(11))
-    env = other(shared, map=str(path))
+    (tmp_path / "mine.xodr").write_text(maps.circuit(11))
+    monkeypatch.chdir(tmp_path)
+    env = other(shared, map="mine.xodr", traffic=traffic)
     env.reset(seed=[0])
     assert env.step(GAS)[1].shape == (1,)
     env.close()
 
 
 def test_no_free_spawn_point_is_said(env: CarlaVec) -> None:
+    session = session_here(env)
     env.reset(seed=[1])
-    session = env._slots[0].session
-    assert isinstance(session, Session)
     world, here = session.world, session.drive._car.get_transform()
     assert world is not None
     with pytest.raises(UserError, match="no spawn point is free: all 2 tried are taken"):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,10 +14,11 @@ pytest.importorskip("carla")
 import envs
 from envs.carla.config import CarlaConfig
 from envs.carla.env import CarlaVec
+from envs.carla.lite import maps
 from envs.carla.remote import RemoteSession
 from envs.carla.server import Started, lite_command
 from envs.carla.session import Session
-from tests.envs.carla.which_server import GAS, config, lite_only
+from tests.envs.carla.which_server import GAS, config, lite_only, session_here
 from utils.errors import UserError
 
 
@@ -64,12 +66,40 @@ def test_an_unreadable_map_is_a_users_mistake(children: Callable[[], str], tmp_p
     assert children() == before
 
 
+@lite_only
+def test_a_map_that_the_server_refuses_is_a_users_mistake(tmp_path: Path) -> None:
+    """Ours takes no document type definition, which the client passes over."""
+    path = tmp_path / "typed.xodr"
+    path.write_text(maps.loop().replace("<OpenDRIVE>", "<!DOCTYPE OpenDRIVE><OpenDRIVE>"))
+    env = CarlaVec(1, config(map=str(path)))
+    with pytest.raises(
+        UserError, match=r"^the CARLA server refuses the map .*typed\.xodr \(.*type definition"
+    ):
+        env.reset(seed=[0])
+    assert_stopped(env)
+
+
+@pytest.mark.parametrize("words", ["time-out of 5ms while waiting", "failed to connect to newly created map"])
+def test_a_map_that_does_not_come_in_time_is_a_lost_server(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    import carla
+
+    env = CarlaVec(1, config(map="loop", restarts=0))
+    session_here(env)
+    monkeypatch.setattr(carla.Client, "generate_opendrive_world", Mock(side_effect=RuntimeError(words)))
+    with pytest.raises(UserError, match=f"{words}.*1 servers were lost"):
+        env.reset(seed=[0])
+    assert_stopped(env)
+
+
 def test_no_free_spawn_point_leaves_no_server(
     children: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import carla
 
     env = CarlaVec(1, config(map="loop"))
+    session_here(env)
     before = children()
     monkeypatch.setattr(carla.World, "try_spawn_actor", lambda *_: None)
     with pytest.raises(UserError, match="no spawn point is free"):
@@ -83,6 +113,7 @@ def test_another_version_is_said(children: Callable[[], str], monkeypatch: pytes
 
     monkeypatch.setattr(carla.Client, "get_client_version", lambda self: "0.9.15")
     env = CarlaVec(1, config())
+    session_here(env)
     before = children()
     with pytest.raises(UserError, match=r"is 0\.9\.16.* but the carla package is 0\.9\.15"):
         env.reset(seed=[0])

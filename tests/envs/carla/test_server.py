@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -213,7 +214,10 @@ def test_a_running_server_has_one_driver() -> None:
         Attached("127.0.0.1", port).stop()
 
 
-def test_of_several_running_servers_each_driver_gets_one_that_is_free() -> None:
+def test_of_several_running_servers_each_driver_gets_one_that_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("envs.carla.server.HANDOVER_S", 0.0)
     addresses = (("127.0.0.1", 1), ("127.0.0.1", 2))
     one, two = start(addresses), start(addresses)
     assert (one.port, two.port) == (1, 2)
@@ -224,6 +228,12 @@ def test_of_several_running_servers_each_driver_gets_one_that_is_free() -> None:
     assert again.port == 1
     again.stop()
     two.stop()
+
+
+def test_a_running_server_that_is_just_being_let_go_is_waited_for() -> None:
+    one = Attached("127.0.0.1", 1)
+    threading.Timer(0.3, one.stop).start()
+    start((("127.0.0.1", 1),)).stop()
 
 
 def test_nothing_at_the_address_is_said_at_once() -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from envs.carla.config import CarlaConfig
+from envs.carla.env import CarlaVec
+from envs.carla.session import Session
 
 CARLA = os.environ.get("CARLA_HOST", "lite")
 IS_REAL = CARLA != "lite"
@@ -17,3 +19,12 @@ GAS = np.array([[0.0, 1.0, 0.0]], np.float32)
 def config(**options: Any) -> CarlaConfig:
     """An env's config, on that server."""
     return CarlaConfig(carla=CARLA, **options)
+
+
+def session_here(env: CarlaVec) -> Session:
+    """The first slot's session, in this process on any server, so that a test can reach into it."""
+    slot = env._slots[0]
+    if not isinstance(slot.session, Session):
+        slot.session.close()
+        slot.session = Session(env.config, env.config.addresses(), has_lidar=False)
+    return slot.session
