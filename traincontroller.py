@@ -97,20 +97,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     with run.lock():
         state = saved_state(config, run, world)
         means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
-        prepare(config, run, goes_on=state is not None)
         with open_backend(config.backend, maker, workers) as backend:
             search = ControllerSearch(config, run, world, controller, starts, backend, slots, drivers)
-            if state is not None:
-                search.restore(state)
-            run.write_config(cli.to_json(config))
             print(
                 f"{controller.num_params:,} parameters; {config.pop_size} candidates x {config.n_samples} tracks a "
                 f"generation, on {workers} workers" + ("" if config.display else "; --display shows each"),
                 flush=True,
             )
+            first_row = search.begin(means) if state is None else {}
+            prepare(
+                config, run, goes_on=state is not None
+            )  # --fresh removes nothing before workers have worked
+            if state is None:
+                search.save_first()
+            else:
+                search.restore(state)
+            run.write_config(cli.to_json(config))
             with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
                 if state is None:
-                    search.start(means, logger)
+                    logger.log(0, first_row)
                 try:
                     reason = search.evolve(logger)
                 finally:

@@ -108,7 +108,6 @@ class ControllerSearch:
         self.best_score = -np.inf
         self.best_params = zeros.astype(np.float32)
         self.seconds = 0.0
-        self.is_started = False
 
     def _evolution(self) -> Evolution:
         config = self.config
@@ -138,7 +137,7 @@ class ControllerSearch:
             self.space = SearchSpace.from_state(self.controller, state["space"])
             self.average = state["average"].numpy()
             self.best_score, self.best_params = state["best_score"], state["best_params"].numpy()
-            self.seconds, self.is_started = state["seconds"], True
+            self.seconds = state["seconds"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.run.state} is foreign ({error!r}); pass --fresh to start over.") from None
         if not self.run.best.exists():  # somebody deleted it, perhaps because it was damaged
@@ -148,8 +147,12 @@ class ControllerSearch:
             self._write(self.run.best, self.best_params, self.best_score)
             self._save()
 
-    def start(self, means: Sequence[np.ndarray], logger: Logger) -> None:
-        """Validate the possible first means, and begin at the best."""
+    def begin(self, means: Sequence[np.ndarray]) -> dict[str, float]:
+        """Validate the possible first means, and begin at the best, of which nothing is written yet.
+
+        Returns:
+            The log's first row.
+        """
         began = time.monotonic()
         scores = self._validate(means)
         self.seconds = time.monotonic() - began
@@ -157,9 +160,13 @@ class ControllerSearch:
         self.space.first = means[best]
         self.evolution = self._evolution()
         self.average = self.evolution.mean
-        self._keep_best(means, scores.returns)
-        row = {"validation_mean": float(scores.returns[best]), "best_validation": self.best_score}
-        logger.log(0, row | scores.measures(best) | {"seconds": self.seconds})
+        self.best_score, self.best_params = float(scores.returns[best]), means[best].astype(np.float32)
+        row = {"validation_mean": self.best_score, "best_validation": self.best_score}
+        return row | scores.measures(best) | {"seconds": self.seconds}
+
+    def save_first(self) -> None:
+        """Keep what `begin` began with."""
+        self._write(self.run.best, self.best_params, self.best_score)
         self._save()
 
     def reason_to_stop(self) -> str | None:
@@ -226,7 +233,7 @@ class ControllerSearch:
         """The generation's tracks, the same for all its candidates, what each counts, and the frames to choose them.
 
         Of those where the mean controller does badly more are driven than come by; each counts the less for it, so
-        that the fitness still stands for the mean over all tracks.
+        that the fitness still stands for the mean over all tracks (unless nothing but such tracks is asked for).
         """
         size, hard = self.config.n_samples, self.config.num_hard
         seeds = self.config.train_seeds(self.evolution.generation)
@@ -310,9 +317,8 @@ class ControllerSearch:
 
     def _keep_best(self, params: Sequence[np.ndarray], scores: np.ndarray) -> None:
         best = int(np.argmax(scores))
-        if scores[best] > self.best_score or not self.is_started:
+        if scores[best] > self.best_score:
             self.best_score, self.best_params = float(scores[best]), params[best].astype(np.float32)
-            self.is_started = True
             self._write(self.run.best, self.best_params, self.best_score)
 
     def _save(self) -> None:

@@ -89,6 +89,10 @@ class SearchConfig:
                 f"--{name.replace('_', '-')} is for dreams; pass --env dream, or leave it out.",
             )
         check(0 <= self.hard_tracks <= 1, f"--hard-tracks must lie in [0, 1]; got {self.hard_tracks}.")
+        check(
+            self.num_hard or not self.hard_tracks,
+            f"--hard-tracks {self.hard_tracks} of --n-samples {self.n_samples} is no whole track; pass more.",
+        )
         target = self.target_return
         check(
             target is None or math.isfinite(target), f"--target-return must be a finite number; got {target}."

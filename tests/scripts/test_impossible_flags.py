@@ -58,6 +58,11 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("pipeline", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--fine-hard-tracks", "-1"), "--fine-hard-tracks must lie in [0, 1]"),
         ("C", ("--hard-tracks", "1.5"), "--hard-tracks must lie in [0, 1]"),
+        (
+            "C",
+            ("--n-samples", "4", "--hard-tracks", "0.1"),
+            "--hard-tracks 0.1 of --n-samples 4 is no whole track",
+        ),
         ("C", ("--sigma0", "inf"), "--sigma0 must be a finite number"),
         ("C", ("--target-return", "nan"), "--target-return must be a finite number"),
         ("C", ("--temperature", "nan"), "--temperature must be a finite number"),

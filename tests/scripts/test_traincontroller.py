@@ -230,6 +230,21 @@ def test_fresh_starts_over_and_dry_run_writes_nothing(logs: Path, capsys: pytest
     assert [row["step"] for row in rows(logs)] == [0, 1]
 
 
+def test_fresh_removes_nothing_before_the_first_drivers_are_validated(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(logs, *SERIAL, "--generations", "1")
+    before = RunDir(logs, "controller").best.read_bytes()
+
+    def fail_to_drive(*_: object, **__: object):
+        raise UserError("no workers")
+
+    monkeypatch.setattr(search, "play", fail_to_drive)
+    with pytest.raises(UserError, match="no workers"):
+        run(logs, *SERIAL, "--generations", "1", "--fresh", "--start", "best")
+    assert RunDir(logs, "controller").best.read_bytes() == before
+
+
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, list[int], evaluation.Scores]]:
     """What C's loop plays: controllers, seeds and scores of each call, appended as they come."""
     calls = []
