@@ -166,7 +166,10 @@ def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:
         print(f"testing {files.controller}")
         return root, files
     if config.logs is not None and (root / "controller.safetensors").is_file():
-        return DEFAULT_LOGS, trained.shipped_files(root)
+        files = trained.shipped_files(root)
+        files = files._replace(controller=root / f"{config.stage or 'controller'}.safetensors")
+        check(files.controller.is_file(), f"{root} holds no {files.controller.name}; leave --stage out.")
+        return DEFAULT_LOGS, files
     check(
         config.logs is None and config.stage is None,
         f"there is no trained controller in {root}; run traincontroller.py --logs {root} first.",

@@ -12,7 +12,7 @@ from PIL import Image
 import envs
 import test_controller
 import traincontroller
-from data.trained import load_controller, load_world_model, run_files
+from data.trained import SHIPPED, load_controller, load_world_model, run_files
 from envs.evaluation import Scores
 from envs.recording import film
 from tests.scripts.tiny_run import ENV_SPEC, HIDDEN, LATENT, make_run
@@ -113,6 +113,21 @@ def test_the_dream_can_be_scored_and_the_stage_chosen(logs: Path, capsys: pytest
     out = capsys.readouterr().out
     assert "controller-dream" in out
     assert "in the dream" in out
+
+
+@pytest.mark.parametrize("stage", ["controller", "controller-dream"])
+def test_the_stage_of_a_shipped_folder_may_be_chosen(tmp_path: Path, stage: str):
+    flags = ["--episodes", "1", "--env", "dream", "--horizon", "5", "--stage", stage]
+    run(SHIPPED, *flags, "--json", str(tmp_path / "a.json"))
+    assert (
+        Path(json.loads((tmp_path / "a.json").read_text())["controller"]) == SHIPPED / f"{stage}.safetensors"
+    )
+
+
+def test_a_stage_that_a_shipped_folder_lacks_is_named(tmp_path: Path):
+    shutil.copy(SHIPPED / "controller.safetensors", tmp_path)
+    with pytest.raises(UserError, match=r"holds no controller-dream.safetensors; leave --stage out"):
+        run(tmp_path, "--stage", "controller-dream")
 
 
 def test_a_recorded_drive_has_a_frame_for_every_moment(logs: Path, tmp_path: Path):
