@@ -77,16 +77,15 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     if config.fresh and config.logs.exists():
         is_ours = path.exists() or all(child.name.endswith(LOCK) for child in config.logs.iterdir())
         check(is_ours, f"{config.logs} holds no pipeline run; --fresh will not remove it.")
+        for lock in (*config.logs.glob(f".*{LOCK}"), *config.logs.glob(f"*/{LOCK}")):
+            with only_writer(lock, f"a stage of an earlier run is still at work in {config.logs}"):
+                pass
         empty(config.logs, last=path.name)
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
-    if not path.exists() or (_is_record(record) and not record["done"]):  # nothing to contradict yet
-        record = {
-            "config": settings,
-            "cores": available_cores(),
-            "done": {},
-            "spent": record.get("spent", {}),
-        }
+    if not path.exists() or (_is_record(record) and not (record["done"] or record.get("spent"))):
+        # nothing to contradict yet
+        record = {"config": settings, "cores": available_cores(), "done": {}, "spent": {}}
     check(_is_record(record), f"{path} is no record of a pipeline; move it away, or pass another --logs.")
     before = {**cli.to_json(PipelineConfig()), **record["config"]}  # an older run lacks newer settings
     record.setdefault("spent", {})
@@ -99,16 +98,20 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
         f"{config.logs} was made with other settings ({', '.join(changed)}); use those again (see {path}), "
         "another --logs, or --fresh to start over.",
     )
-    ends = [f"round {before['rounds']}: {step}" for step in ("C in the real environment", "C on more tracks")]
+    ends = real_steps(before["rounds"])
     check_rounds(config, before["rounds"], begun={*record["done"], *record["spent"]}, ends=ends)
-    if any(settings[name] > before[name] for name in longer):
+    if any(settings[name] != before[name] for name in longer):
         record["done"] = {name: step for name, step in record["done"].items() if name.startswith("round")}
-        for step in ends:
-            if step in record["done"]:  # its time counts on
-                record["spent"][step] = record["done"].pop(step)["seconds"]
+        for step in {*ends, *real_steps(config.rounds)} & record["done"].keys():  # its time counts on
+            record["spent"][step] = record["done"].pop(step)["seconds"]
     record["config"] = settings
     write_json(path, record)
     return record
+
+
+def real_steps(number: int) -> list[str]:
+    """Names of the steps in which a round evolves C for real, for as long as it is the last."""
+    return [f"round {number}: {step}" for step in ("C in the real environment", "C on more tracks")]
 
 
 def check_rounds(config: PipelineConfig, before: int, begun: set[str], ends: list[str]) -> None:
@@ -164,7 +167,7 @@ def run_step(config: PipelineConfig, step: Step, record: dict[str, Any]) -> None
     code = call([sys.executable, str(HERE / command[0]), *command[1:]], note_time)
     if code in (cli.INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
-    check(code == 0, f"'{step.name}' failed (see above); run the same command again to go on from there.")
+    check(code == 0, f"'{step.name}' failed (see above); {cli.again()} to go on from there.")
     seconds = spent.pop(step.name)
     record["done"][step.name] = {"seconds": seconds, "command": shlex.join(["python", *command])}
     write_json(config.logs / "pipeline.json", record)

@@ -29,7 +29,8 @@ class PipelineConfig:
     """CARLA's server, as in generation_script.py; of several each worker takes one"""
     carla_env: CarlaFlags = field(default_factory=CarlaFlags)
     rounds: int = 2
-    """collect-train-evolve cycles; a finished run with a larger number goes on"""
+    """collect-train-evolve cycles; a finished run with a larger number goes on, unless its rounds are dream only and
+    its C has been evolved for real"""
     rollouts: int = 150
     """rollouts of the first round"""
     first_policy: Literal["brown", "white", "lane", "mixed"] = "mixed"

@@ -134,9 +134,6 @@ class SideBySide:
         uniform = torch.rand(1, generator=self._generator).to(before.device)
         normal = torch.randn(before.shape, generator=self._generator).to(before.device)
         dreamt = self.world_model.dream(before, self._dream_carry, uniform, normal, temperature)
-        if not torch.isfinite(dreamt.z).all():
-            self._dream = self._dream._replace(reward=0.0, over="its numbers ran away")
-            return
         self._dream_z = dreamt.z
         self._termination = float(torch.sigmoid(dreamt.termination_logit)[0])
         reward = float(dreamt.reward[0])

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -117,12 +116,17 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on.", INTERRUPTED)
+        _fail(f"interrupted; {again()} to go on.", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         _fail(_explain(error), 2)
+
+
+def again() -> str:
+    """How this command goes on where it stopped."""
+    return "run the same command again" + (", without --fresh," if "--fresh" in sys.argv else "")
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -132,9 +136,9 @@ def _terminate(*_: object) -> NoReturn:
 def _explain(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{where}; free some space and run the same command again."
+        return f"the disk is full{where}; free some space and {again()}."
     if error.errno == errno.EFBIG:
-        return f"a file grew past the size limit{where}; raise the limit and run the same command again."
+        return f"a file grew past the size limit{where}; raise the limit and {again()}."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot write or read there{where}: permission denied; choose another folder."
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
@@ -162,6 +166,4 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
-    if isinstance(value, Enum):
-        return value.name
     return str(value) if isinstance(value, Path) else value

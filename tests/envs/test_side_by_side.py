@@ -114,18 +114,6 @@ def test_the_dream_ends_where_m_thinks_so_unless_told_not_to():
         assert drive.is_over == ends
 
 
-def test_a_dream_whose_numbers_run_away_is_over_and_can_begin_anew(world_model: WorldModel):
-    drive = SideBySide(CountingEnv(1), world_model)
-    drive.reset(LONG)
-    drive.step(GAS, np.nan)
-    moment = drive.moment()
-    assert moment.dream.over == "its numbers ran away"
-    assert np.isfinite([*moment.dream[:2], moment.termination]).all()
-    drive.sync()
-    drive.step(GAS, 1.0)
-    assert not drive.moment().dream.over
-
-
 def test_another_envs_frames_are_refused(world_model: WorldModel):
     with pytest.raises(UserError, match="64x64"):
         SideBySide(CountingEnv(1, size=32), world_model)

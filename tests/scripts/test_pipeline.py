@@ -14,7 +14,7 @@ import run_pipeline
 from run_pipeline import PRESETS, PipelineConfig, Step, open_record, plan, run_step
 from utils import cli
 from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.files import LOCK, only_writer, read_json, write_json
 
 ROOT = Path(run_pipeline.__file__).parent
 
@@ -92,7 +92,13 @@ def test_a_run_never_goes_back_to_fewer_rounds_than_it_has_begun(tmp_path):
     config = PipelineConfig(logs=tmp_path / "run", rounds=3)
     fewer = replace(config, rounds=1)
     record = begin(config, plan(fewer))
-    assert not left(fewer)
+    assert left(fewer) == [
+        "round 1: C in the real environment",  # of so many generations as the last round has
+        "score: C evolved in the dream, there",
+        "score: C evolved in the dream",
+        "score: C evolved for real",
+        "score: pure pursuit, which knows the road",
+    ]
     assert "round 2: collect" in left(config)
     record["spent"] = {"round 2: collect": 1.0}
     save(config, record)
@@ -129,6 +135,28 @@ def test_fresh_begins_where_there_is_nothing_and_starts_over_where_there_is_a_ru
         assert not (logs / "vae").exists()
         begin(replace(PRESETS["quick"], logs=logs))
         (logs / "vae").mkdir()
+
+
+def test_fresh_removes_nothing_while_a_stage_is_at_work(tmp_path):
+    logs = tmp_path / "run"
+    begin(PipelineConfig(logs=logs))
+    for lock in (logs / "dataset" / LOCK, logs / f".vae{LOCK}"):
+        at_work = r"a stage of an earlier run is still at work in .*run"
+        with only_writer(lock, "taken"), pytest.raises(UserError, match=at_work):
+            open_record(PipelineConfig(logs=logs, fresh=True))
+        assert (logs / "pipeline.json").exists()
+
+
+def test_settings_are_fixed_once_a_step_has_taken_time(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run")
+    record = begin(config, [])
+    record["done"] = {}
+    save(config, record)
+    other = replace(config, first_policy="lane")
+    open_record(other)
+    save(other, read_json(other.logs / "pipeline.json") | {"spent": {"round 1: collect": 40.0}})
+    with pytest.raises(UserError, match=r"made with other settings \(first_policy\)"):
+        open_record(config)
 
 
 def test_a_step_that_is_run_again_counts_all_its_time(tmp_path, monkeypatch):

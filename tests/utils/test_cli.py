@@ -1,5 +1,6 @@
 import errno
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,3 +93,15 @@ def test_describe_is_json():
         "fit": {"batch_size": 1},
         "dry_run": False,
     }
+
+
+def test_an_interrupted_command_is_not_told_to_start_over_again(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for flags, again in (([], "again to go on"), (["--fresh"], "again, without --fresh, to go on")):
+        monkeypatch.setattr(sys, "argv", ["run_pipeline.py", *flags])
+        with pytest.raises(SystemExit) as ended:
+            cli.run(interrupt)
+        assert ended.value.code == cli.INTERRUPTED
+        assert capsys.readouterr().err == f"error: interrupted; run the same command {again}.\n"
