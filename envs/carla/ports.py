@@ -5,7 +5,7 @@ dies, and processes of other users see it too. The ports themselves are probed, 
 """
 
 import itertools
-import os
+import secrets
 import socket
 from types import TracebackType
 
@@ -13,8 +13,9 @@ from utils.errors import UserError
 
 FIRST, NUM_BLOCKS, BLOCK = 20000, 1000, 10
 """Blocks begin at FIRST, FIRST + BLOCK, ...; below the ports that the system hands out by itself."""
-_TURN = itertools.count(os.getpid())
-"""Blocks are taken in turn: a client that still calls a lost server must not reach the one that took its place."""
+_TURN = itertools.count(secrets.randbelow(NUM_BLOCKS))
+"""Blocks are taken in turn: a client that still calls a lost server must not reach the one that took its place, which
+another process may start just then. (Ids of processes are taken in turn, too: from these they would meet often.)"""
 SERVER_PORTS = 3
 """A CARLA server at port N takes N, N + 1 (streams) and N + 2 (secondary servers)."""
 TRAFFIC_OFFSET = 5

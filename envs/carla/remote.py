@@ -152,3 +152,4 @@ def _tell(line: "Connection[Any, Any]", answer: tuple[Any, ...]) -> None:
 
 if __name__ == "__main__":
     serve(Connection(int(sys.argv[1])))
+    os._exit(0)  # Python's own end would abort a sensor's thread that waits for it, and the process with it

@@ -115,7 +115,7 @@ def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.Captu
     assert rows(logs) != rows(logs, "controller-old1")
 
 
-def test_an_evolution_stopped_before_its_first_validation_begins_where_it_would_have(
+def test_an_evolution_stopped_before_anything_was_kept_begins_where_it_would_have(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run(logs, *SERIAL)
@@ -127,7 +127,7 @@ def test_an_evolution_stopped_before_its_first_validation_begins_where_it_would_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(traincontroller.ControllerSearch, "start", stop)
+        patch.setattr(traincontroller.ControllerSearch, "save_first", stop)
         with pytest.raises(KeyboardInterrupt):
             run(logs, *SERIAL, "--start", "best")
     assert not RunDir(logs, "controller").best.exists()

@@ -23,6 +23,7 @@ pytest.importorskip("carla")
 from envs.carla.config import CarlaConfig
 from envs.carla.drive import FIRST_TRIES
 from envs.carla.env import CarlaVec
+from envs.carla.ports import Claim
 from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
 from envs.carla.server import Attached, Started, lite_command, start
@@ -288,6 +289,7 @@ def test_a_server_that_goes_away_for_good_is_missed_with_one_sentence(server: St
     env = CarlaVec(1, CarlaConfig(carla=address, size=16, tick_timeout_s=0.5, start_timeout_s=5.0))
     env.reset(seed=[0])
     server.stop()
+    place = Claim(f"ports/{server.port}")  # where another test's server would be taken for it
     with within(0.5):
         assert env.step(FORWARD)[4]["server_restarted"].all()
     with (
@@ -296,6 +298,7 @@ def test_a_server_that_goes_away_for_good_is_missed_with_one_sentence(server: St
     ):
         env.reset(seed=[0])
     env.close()
+    place.release()
 
 
 def world_of(server: Started) -> Any:

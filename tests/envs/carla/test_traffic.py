@@ -18,9 +18,10 @@ session = Session(config(map="loop", traffic=2, obs="birdview"), "lite", has_lid
 
 
 def run(code: str) -> str:
-    """What a session in a process says."""
+    """What a session in a process says, which ends as `remote` does."""
+    script = f"{BEGIN}{code}\nimport os, sys\nsys.stdout.flush()\nos._exit(0)"
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
