@@ -105,17 +105,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 flush=True,
             )
             first_row = search.begin(means) if state is None else {}
-            prepare(
-                config, run, goes_on=state is not None
-            )  # --fresh removes nothing before workers have worked
-            if state is None:
-                search.save_first()
-            else:
+            # only now, for with --fresh it removes what was there: the workers have worked
+            prepare(config, run, goes_on=state is not None)
+            if state is not None:
                 search.restore(state)
             run.write_config(cli.to_json(config))
             with Logger(run, resume_step=None if state is None else search.evolution.generation) as logger:
                 if state is None:
                     logger.log(0, first_row)
+                    search.save_first()
                 try:
                     reason = search.evolve(logger)
                 finally:
