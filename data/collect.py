@@ -18,6 +18,7 @@ from data import trained
 from data.episodes import Index, ShardInfo
 from data.policies import Brown, Controlled, Lane, NoiseConfig, Policy, White
 from data.shards import DatasetHeader, EpisodeInfo, ShardWriter
+from envs import specs
 from envs.latent import LatentEnv
 from envs.rollout import GivingUp
 from envs.vector import SlotEnv, Step
@@ -131,9 +132,13 @@ class Collector:
 
     Raises:
         UserError: the env, or the controller, cannot be made.
+
+    Attributes:
+        notes: what the user should hear of the policies that were made.
     """
 
     def __init__(self, config: CollectorMaker) -> None:
+        self.notes: list[str] = []
         self.config = config
         self.slots = config.slots
         self.tap = FrameTap(make_env(config.env_spec, self.slots))
@@ -221,7 +226,10 @@ class Collector:
             files = trained.run_files(self.config.logs, "controller-dream", "latest")
         else:
             files = trained.driver_files(self.config.logs) or trained.run_files(self.config.logs)
-        world_model = trained.load_world_model(files, pick(self.config.device)).world_model
+        world_model, own_env, _ = trained.load_world_model(files, pick(self.config.device))
+        env = self.config.header.env
+        if own_env != env and specs.kind(env["name"]) != "dream":
+            self.notes.append(f"note: the {policy_name} learnt in {own_env}, but drives in {env}.")
         driver = trained.load_controller(files.controller, world_model.feature_sizes)
         policy = Controlled(space, driver.controller, driver.params, self.config.noise)
         return LatentEnv(self.tap, world_model), policy

@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for policy in asked & {"controller", "dreamer", "lane"}:
             with contextlib.closing(maker()) as collector:
                 collector.prepare(policy)  # a missing model or guide is told before any worker starts
+                for note in collector.notes:
+                    print(note)
         index = _collect(rootdir, index, slices, maker, threads)
     infos = [info for shard in index.shards for info in shard.episodes]
     megabytes = sum(shard.size for shard in index.shards) / 1e6

@@ -21,7 +21,7 @@ from tests.data.recorded import ENV, digest, record
 from tests.envs.counting import length_of, time_of
 from tests.envs.tiny import HIGH, LOW, tiny_world_model
 from tests.scripts.tiny_run import make_run
-from utils.checkpoint import save_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import LOCK, only_writer
 
@@ -229,6 +229,23 @@ def test_a_controller_acts_on_the_features_of_the_frames_recorded_with_its_actio
             action = driver.controller.act(torch.from_numpy(driver.params), features)[0]
             torch.testing.assert_close(recorded, action, atol=1e-4, rtol=1e-4)
             carry = world_model.advance(z[t : t + 1], recorded[None], carry)
+
+
+def test_a_controller_in_another_env_than_its_own_is_said_to_be(
+    tmp_path: Path, logs: Path, capsys: pytest.CaptureFixture[str]
+):
+    flags = ["--policy", "controller", "--size", "64", "--logs"]
+    store = record(tmp_path / "a", 3, *flags, str(logs))
+    assert (
+        "note: the controller learnt in {'name': 'any', 'options': {}}, but drives in"
+        in capsys.readouterr().out
+    )
+    own = trained.run_files(shutil.copytree(logs, tmp_path / "own"))
+    for path in (own.vision, own.memory):
+        model = load_checkpoint(path)
+        save_checkpoint(path, model._replace(info={"env": store.env_spec}))
+    record(tmp_path / "b", 3, *flags, str(tmp_path / "own"))
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_controllers_and_walks_share_a_mixed_slice(tmp_path: Path, logs: Path):
