@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: setup  ## the whole pipeline at its quick preset: 24 minutes on two cores with an older recipe
+demo: setup  ## the whole pipeline at its quick preset: 24 minutes on two cores
 	@$(BIN)/python run_pipeline.py --preset quick --logs $(DEMO) $(ARGS)
 
 test: setup  ## the test suite
