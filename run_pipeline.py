@@ -22,7 +22,7 @@ from data.pipeline import PRESETS, PipelineConfig
 from data.pipeline_plan import SAME_TIME, Step, plan
 from utils import cli
 from utils.errors import check
-from utils.files import LOCK, check_writable, empty, only_writer, read_json, write_json
+from utils.files import LOCK, check_writable, only_writer, read_json, remove, sweep_temp, write_json
 from utils.parallel import available_cores
 from utils.report import TITLES, score_line, score_title, write_report
 
@@ -31,6 +31,11 @@ NOTE_EVERY_S = 10.0
 """The time that a step has taken is noted this often."""
 STOP_S = 30.0
 """So long a command may take to stop."""
+MADE = ("vae", "vae-plain", "mdrnn", "test-*.json", "drive.mp4", "report.html")
+MADE += ("controller", "controller-old*", "controller-dream", "controller-dream-old*")
+"""What a run leaves in RUN, besides pipeline.json and, without --dataset, the dataset."""
+START_OVER = {"fresh": True}
+"""What pipeline.json holds while --fresh removes the rest."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,12 +62,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run_left(config: PipelineConfig, steps: Sequence[Step]) -> None:
     """Run the steps that have not been done."""
     record = open_record(config)
+    sweep_temp(config.logs)
     left = [step for step in steps if step.name not in record["done"]]
     if not left:
-        print(
-            f"{config.logs} is finished; start over with --fresh (make demo ARGS=--fresh), or go on with a larger "
-            "--last-generations."
-        )
+        more = "--last-generations" if config.ends_for_real else "--rounds"
+        print(f"{config.logs} is finished; go on with a larger {more}, or start over with --fresh.")
     for step in left:
         run_step(config, step, record)
 
@@ -77,12 +81,12 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     if config.fresh and config.logs.exists():
         is_ours = path.exists() or all(child.name.endswith(LOCK) for child in config.logs.iterdir())
         check(is_ours, f"{config.logs} holds no pipeline run; --fresh will not remove it.")
-        for lock in (*config.logs.glob(f".*{LOCK}"), *config.logs.glob(f"*/{LOCK}")):
-            with only_writer(lock, f"a stage of an earlier run is still at work in {config.logs}"):
-                pass
-        empty(config.logs, last=path.name)
+        start_over(config)
     settings = cli.to_json(replace(config, fresh=False, dry_run=False))
     record = read_json(path) if path.exists() else {}
+    if record == START_OVER:  # what was begun is finished
+        start_over(config)
+        record = {}
     if not path.exists() or (_is_record(record) and not (record["done"] or record.get("spent"))):
         # nothing to contradict yet
         record = {"config": settings, "cores": available_cores(), "done": {}, "spent": {}}
@@ -107,6 +111,22 @@ def open_record(config: PipelineConfig) -> dict[str, Any]:
     record["config"] = settings
     write_json(path, record)
     return record
+
+
+def start_over(config: PipelineConfig) -> None:
+    """Remove what a run left; if that is stopped, pipeline.json says to the next that it has begun.
+
+    Raises:
+        UserError: a stage of it is still at work.
+    """
+    for lock in (*config.logs.glob(f".*{LOCK}"), *config.logs.glob(f"*/{LOCK}")):
+        with only_writer(lock, f"a stage of an earlier run is still at work in {config.logs}"):
+            pass
+    path = config.logs / "pipeline.json"
+    write_json(path, START_OVER)
+    made = MADE if config.dataset else [*MADE, "dataset"]
+    remove(child for pattern in made for child in config.logs.glob(pattern))
+    path.unlink()
 
 
 def real_steps(number: int) -> list[str]:

@@ -4,6 +4,7 @@ Without flags it drives the controller in exp_dir, or, where none has been train
 repository ships.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     starts = trained.load_starts(files) if config.place == "dream" else None
     controller, params, info = trained.load_controller(files.controller, world.world_model.feature_sizes)
     warn_of_other_models(info, world)
-    spec = as_drawn(trained.real_env(config.env, world, root, config.carla), config)
+    real = specs.at_simulator(trained.real_env(config.env, world, root), config.carla)
+    spec = as_drawn(real, config)
     seeds = seeding.track_seeds("test", config.seed, config.episodes)
     maker = PlayerMaker(world.world_model, spec, starts, config.dream)
     maker().check(config.place, DRIVERS[config.driver])  # a misfit is told before any worker starts
@@ -125,21 +127,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             driver=DRIVERS[config.driver],
             on_episodes=progress.update,
         )
-    env = envs.make_from(spec, 1)
     repeat = int(spec["options"].get("action_repeat", 1))
-    result = summarise(scores, seeds, env.measures if config.place == "real" else {}, repeat)
+    result = summarise(scores, seeds, measures_of(spec) if config.place == "real" else {}, repeat)
     print(describe(result, config, spec))
     if config.json is not None:
         where = {"env": spec, "place": config.place, "driver": config.driver}
         write_json(config.json, result | where | {"controller": str(files.controller), "info": info})
     if film_path is not None:
         driver = None if config.driver == "pursuit" else controller
-        scenes = film(env, world.world_model, driver, params, seeds[0], config.resync)
         # one thread, as the backends have: the drive filmed is the one scored, but for last bits (a batch of one)
-        with num_threads(1):
+        with contextlib.closing(envs.make_from(spec, 1)) as env, num_threads(1):
+            scenes = film(env, world.world_model, driver, params, seeds[0], config.resync)
             count = write_film(film_path, scenes, config.resync, env.metadata.get("render_fps", FPS) / repeat)
         print(f"{count} frames of track {seeds[0]} in {film_path}")
-    env.close()
+
+
+def measures_of(spec: dict[str, Any]) -> Mapping[str, Measure]:
+    """What the env of a spec measures of an episode."""
+    with contextlib.closing(envs.make_from(spec, 1)) as env:
+        return env.measures
 
 
 def write_film(path: Path, scenes: Iterator[Scene], resync: int, fps: float) -> int:

@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     files = trained.run_files(config.logs)
     world = trained.load_world_model(files, pick(config.device))
-    here = trained.real_env(config.env, world, config.logs, config.carla)
+    world = world._replace(env_spec=trained.real_env(config.env, world, config.logs))
+    here = specs.at_simulator(world.env_spec, config.carla)
     starts = trained.load_starts(files)
     dreams = None
     if config.place == "dream":  # other start states are other dreams
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         state = saved_state(config, run, world)
         means = [] if state else first_means(config, controller, world.world_model.feature_sizes)
         with open_backend(config.backend, maker, workers) as backend:
-            search = ControllerSearch(config, run, world, controller, starts, backend, slots, drivers)
+            search = ControllerSearch(config, run, world, here, controller, starts, backend, slots, drivers)
             print(
                 f"{controller.num_params:,} parameters; {config.pop_size} candidates x {config.n_samples} tracks a "
                 f"generation, on {workers} workers" + ("" if config.display else "; --display shows each"),

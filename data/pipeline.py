@@ -181,7 +181,17 @@ class PipelineConfig:
             "in the dream there is one round of random driving: pass --rounds 1 --first-policy brown "
             "(--preset dream does).",
         )
-        self.spec()
+        spec = specs.make_spec(self.env, 64, None, CarRacingFlags(), self.carla_env)
+        specs.at_simulator(spec, self.carla)  # both refuse what is another env's
+        check(
+            self.rounds == 1 or self.rollouts_per_round + self.failures_per_round,
+            "with --rollouts-per-round 0 nothing is new in later rounds; pass more, or --rounds 1.",
+        )
+        check(
+            round(self.fine_hard_tracks * self.fine_samples) or not self.fine_hard_tracks,
+            f"--fine-hard-tracks {self.fine_hard_tracks} of --fine-samples {self.fine_samples} is no whole track; "
+            "pass more.",
+        )
         shares = {
             "first-starts": self.first_starts,
             "driver-starts": self.driver_starts,
@@ -197,11 +207,6 @@ class PipelineConfig:
     def ends_for_real(self) -> bool:
         """Is C evolved in the real environment at the end?"""
         return self.last_generations + self.fine_generations > 0
-
-    def spec(self) -> dict[str, Any]:
-        """The real env, as its datasets will describe it."""
-        spec = specs.make_spec(self.env, 64, None, CarRacingFlags(), self.carla_env)
-        return specs.at_simulator(spec, self.carla)
 
     @property
     def is_dream(self) -> bool:

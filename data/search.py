@@ -75,7 +75,8 @@ class ControllerSearch:
     Args:
         config: how C is evolved.
         run: the stage's folder.
-        world: V and M.
+        world: V and M, and the real env.
+        here: the real env, on the simulator of this machine.
         controller: what the parameters mean.
         starts: real moments, whose features' mean is the centre, and what real stretches paid at most.
         backend: whose workers are players.
@@ -88,13 +89,14 @@ class ControllerSearch:
         config: SearchConfig,
         run: RunDir,
         world: Trained,
+        here: dict[str, Any],
         controller: LinearController,
         starts: StartStates,
         backend: Backend[Task, EpisodeStats],
         slots: int | None = None,
         workers: int | None = None,
     ) -> None:
-        self.config, self.run, self.world = config, run, world
+        self.config, self.run, self.world, self.here = config, run, world, here
         self.controller, self.starts, self.backend = controller, starts, backend
         self.features = starts.features()[:, : controller.feature_size]
         rows = directions(self.features, world.world_model.latent_size, config.h_components)
@@ -103,16 +105,12 @@ class ControllerSearch:
         dreams = dream_slots(config.slots, world.world_model)
         self.slots: dict[Place, int | None] = {"real": slots or config.slots, "dream": dreams}
         self.workers: dict[Place, int | None] = {"real": workers, "dream": None}
-        self.evolution = self._evolution()
+        seed = seeding.derive(config.seed, "candidates")
+        self.evolution = Evolution(np.zeros(self.space.size), config.sigma0, config.pop_size, seed)
         self.average = self.evolution.mean
         self.best_score = -np.inf
         self.best_params = zeros.astype(np.float32)
         self.seconds = 0.0
-
-    def _evolution(self) -> Evolution:
-        config = self.config
-        seed = seeding.derive(config.seed, "candidates")
-        return Evolution(np.zeros(self.space.size), config.sigma0, config.pop_size, seed)
 
     @property
     def mean(self) -> np.ndarray:
@@ -120,7 +118,7 @@ class ControllerSearch:
         return self.space.controllers(self.evolution.mean)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; validate the best again if the validation tracks are others now.
+        """Go on from a saved state; validate the best again if the real env or the validation tracks are others now.
 
         Raises:
             UserError: the state is foreign, of another size, or evolved with another --expo or --h-components.
@@ -142,7 +140,11 @@ class ControllerSearch:
             raise UserError(f"{self.run.state} is foreign ({error!r}); pass --fresh to start over.") from None
         if not self.run.best.exists():  # somebody deleted it, perhaps because it was damaged
             self._write(self.run.best, self.best_params, self.best_score)
-        if state["validation_episodes"] != self.config.validation_episodes:
+        tracks, env = (
+            state["validation_episodes"],
+            state.get("real_env", self.here),
+        )  # which older states lack
+        if (tracks, env) != (self.config.validation_episodes, self.here):
             self.best_score = float(self._validate([self.best_params]).returns[0])
             self._write(self.run.best, self.best_params, self.best_score)
             self._save()
@@ -158,8 +160,6 @@ class ControllerSearch:
         self.seconds = time.monotonic() - began
         best = int(np.argmax(scores.returns))
         self.space.first = means[best]
-        self.evolution = self._evolution()
-        self.average = self.evolution.mean
         self.best_score, self.best_params = float(scores.returns[best]), means[best].astype(np.float32)
         row = {"validation_mean": self.best_score, "best_validation": self.best_score}
         return row | scores.measures(best) | {"seconds": self.seconds}
@@ -173,7 +173,7 @@ class ControllerSearch:
         """Why there is nothing (more) to do, and how to go on."""
         config = self.config
         if config.target_return is not None and self.best_score >= config.target_return:
-            return f"the validation score {self.best_score:.1f} has reached --target-return"
+            return f"the validation score {self.best_score:.1f} has reached --target-return; go on with a larger one"
         if self.evolution.generation >= config.generations:
             return f"{self.evolution.generation} generations are done; go on with a larger --generations"
         if self._is_late(self.seconds):
@@ -332,6 +332,7 @@ class ControllerSearch:
             "best_params": torch.from_numpy(self.best_params.copy()),
             "seconds": self.seconds,
             "validation_episodes": self.config.validation_episodes,
+            "real_env": self.here,
             "expo": self.controller.expo,
             "h_components": self.config.h_components,
             "fingerprints": self.world.fingerprints,

@@ -112,15 +112,14 @@ def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") ->
     return Trained(WorldModel(v, m, device), spec, marks)
 
 
-def real_env(asked: str, world: Trained, logs: Path, carla: str | None) -> dict[str, Any]:
-    """The real env of V and M, on the simulator of this machine.
+def real_env(asked: str, world: Trained, logs: Path) -> dict[str, Any]:
+    """The real env of V and M.
 
     Args:
         asked: the flag --env: real or dream, or the name that the real env must have; if V and M were trained on a
             dream, also the name of the env that was dreamt of.
         world: V and M.
         logs: where they are from.
-        carla: the flag --carla.
 
     Raises:
         UserError: V and M were trained on another env.
@@ -131,7 +130,7 @@ def real_env(asked: str, world: Trained, logs: Path, carla: str | None) -> dict[
             spec = dreamt_spec(Path(spec["options"]["logs"]))
         what = f"V and M of {logs} were trained on"
         specs.check_env(asked, spec, what, "take the --logs of another run.")
-    return specs.at_simulator(spec, carla)
+    return spec
 
 
 def dreamt_spec(root: Path) -> dict[str, Any]:

@@ -127,12 +127,16 @@ class Player:
         return LinearController(size, box.low, box.high, expo)
 
     def check(self, place: Place, driver: Driver) -> None:
-        """Refuse what `controller` refuses, and a guide where the real env has none."""
-        self.controller(place)
+        """Begin an episode of that place, to see it work.
+
+        Raises:
+            UserError: there is no such env, V, M and start states do not fit it, or it has no guide, who shall drive.
+        """
+        env = self._make(place, 1)
+        env.reset(seed=[0])
         if driver == "guide":
-            env = self._make("real", 1)
             env.guide()
-            env.close()
+        env.close()
 
     def _dreams(self) -> DreamLoop:
         if self._loop is None:

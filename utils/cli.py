@@ -69,7 +69,7 @@ def parse(
                 prog=prog,
                 description=description,
                 args=args,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes,),
                 **options,
             )
     except SystemExit as stop:

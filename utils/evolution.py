@@ -63,8 +63,6 @@ class Evolution:
     """
 
     def __init__(self, start: np.ndarray, step_size: float, population: int, seed: int) -> None:
-        check(population >= 2, f"--pop-size must be at least 2, not {population}: CMA-ES ranks candidates.")
-        check(np.isfinite(step_size) and step_size > 0, f"--sigma0 must be positive, not {step_size}.")
         self._normal = Normal(seed)
         options = {"popsize": population, "seed": float("nan"), "randn": self._normal, "verbose": -9}
         options["conditioncov_alleviate"] = 0  # it moves scales into parts that `state` does not hold

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,13 @@ def check_space(path: Path, num_bytes: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def empty(folder: Path, last: str = "") -> None:
-    """Remove what is in a folder, which may be a link to one, but for locks; the file of the name `last` at last."""
-    for child in sorted(folder.iterdir(), key=lambda child: child.name == last):
-        if child.name.endswith(LOCK):
-            continue
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, links and whole folders."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
         else:
-            child.unlink()
+            path.unlink()
 
 
 @contextlib.contextmanager

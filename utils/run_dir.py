@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.files import LOCK, empty, only_writer, read_json, sweep_temp, write_json
+from utils.files import LOCK, only_writer, read_json, remove, sweep_temp, write_json
 
 UNSAID = ("fresh", "dry-run", "display", "max-workers", "logs", "dataset", "generations", "target-return")
 UNSAID += ("epochs", "max-steps", "max-minutes", "max-hours", "backend", "carla")
@@ -99,8 +99,9 @@ class RunDir:
             fresh: remove what an earlier run made, to start over.
         """
         if fresh and self.path.exists():
-            empty(self.path)
-        for folder in (self.checkpoints, self.pictures):
+            self.state.unlink(missing_ok=True)  # first: if this is stopped, nothing goes on from what is left
+            remove(self.path.iterdir())
+        for folder in (self.path, self.checkpoints, self.pictures):
             folder.mkdir(parents=True, exist_ok=True)
             sweep_temp(folder)
         return self

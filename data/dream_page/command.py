@@ -57,8 +57,8 @@ class PageConfig:
     """steps that the controller drives, and M watches, before the dream begins"""
     max_tabs: int = 4
     """tabs at a time, each with a drive of its own"""
-    no_browser: bool = False
-    """do not open the page, only say where it is"""
+    browser: bool = True
+    """open the page, too, rather than only say where it is"""
     device: DeviceName = "cpu"
     """where V and M run"""
 
@@ -158,7 +158,7 @@ async def _serve(config: PageConfig, place: Place) -> None:
         print(f"the dream is at {url} (Ctrl-C ends it)", flush=True)
         if config.host not in LOOPBACK:
             print("note: whoever reaches this machine over the network can open that page", flush=True)
-        if not config.no_browser and _has_screen():
+        if config.browser and _has_screen():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         await wait_for_signal()
 

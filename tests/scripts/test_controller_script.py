@@ -55,6 +55,16 @@ def fail(capsys: pytest.CaptureFixture[str], logs: Path | None, *flags: str) -> 
     return capsys.readouterr().err
 
 
+def test_a_score_in_the_dream_needs_no_real_env(logs: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail_to_make(*_):
+        raise UserError("there is no simulator here.")
+
+    monkeypatch.setattr(envs, "make_from", fail_to_make)
+    run(logs, "--env", "dream", "--horizon", "5", "--episodes", "2")
+    with pytest.raises(UserError, match="no simulator"):
+        run(logs, "--episodes", "2")
+
+
 def test_scores_are_written_and_do_not_depend_on_the_workers(
     logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -15,8 +15,8 @@ import pytest
 import traincontroller
 from data.trained import load_controller, run_files
 from tests.scripts.evolving import SERIAL, fail, params, rows, run, same
-from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
-from utils.checkpoint import load_checkpoint, load_state, save_checkpoint
+from tests.scripts.tiny_run import ENV_SPEC, HIDDEN, LATENT, make_run
+from utils.checkpoint import load_checkpoint, load_state, save_checkpoint, save_state
 from utils.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +103,21 @@ def test_other_start_states_set_an_evolution_in_the_dream_aside_but_none_for_rea
     run(logs, *SERIAL, "--generations", "1")
     assert RunDir(logs, "controller-dream-old1").best.exists()
     assert not (logs / "controller-old1").exists()
+
+
+def test_in_another_env_the_best_counts_what_it_scores_there(logs: Path, tmp_path: Path):
+    spec = {"name": "DreamCarRacing-v2", "options": {"logs": str(logs), "max_steps": 5}}
+    dream = make_run(tmp_path / "dream", env_spec=spec)
+    run(dream, *SERIAL, "--env", "real", "--generations", "1")
+    state = load_state(RunDir(dream, "controller").state)
+    save_state(RunDir(dream, "controller").state, {**state, "best_score": 1e6})
+    run(dream, *SERIAL, "--env", "real", "--generations", "2")
+    assert rows(dream)[-1]["best_validation"] == 1e6
+    run(dream, *SERIAL, "--env", "CarRacing-v2", "--generations", "3")
+    assert rows(dream)[-1]["best_validation"] < 1000
+    best = load_checkpoint(RunDir(dream, "controller").best).info
+    assert best["env"] == ENV_SPEC
+    assert best["validation_return"] == rows(dream)[-1]["best_validation"]
 
 
 def test_another_v_sets_the_old_evolution_aside(logs: Path, capsys: pytest.CaptureFixture[str]):

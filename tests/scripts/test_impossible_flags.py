@@ -57,6 +57,16 @@ def test_impossible_numbers_are_refused(refuse, command: str):
         ("C", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--pop-size", "1"), "--pop-size must be at least 2"),
         ("pipeline", ("--fine-hard-tracks", "-1"), "--fine-hard-tracks must lie in [0, 1]"),
+        (
+            "pipeline",
+            ("--fine-samples", "8", "--fine-hard-tracks", "0.05"),
+            "--fine-hard-tracks 0.05 of --fine-samples 8 is no whole track",
+        ),
+        (
+            "pipeline",
+            ("--rollouts-per-round", "0", "--failures-per-round", "0"),
+            "nothing is new in later rounds; pass more, or --rounds 1",
+        ),
         ("C", ("--hard-tracks", "1.5"), "--hard-tracks must lie in [0, 1]"),
         (
             "C",

@@ -137,6 +137,41 @@ def test_fresh_begins_where_there_is_nothing_and_starts_over_where_there_is_a_ru
         (logs / "vae").mkdir()
 
 
+def test_fresh_removes_what_runs_leave_and_nothing_else(tmp_path):
+    config = PipelineConfig(logs=tmp_path / "run")
+    begin(config)
+    kept = [config.logs / name for name in ("quick/pipeline.json", "thesis.txt", "dataset/meta.json")]
+    gone = [config.logs / name for name in ("vae/best", "controller-dream-old1/best", "test-real.json")]
+    for path in (*kept, *gone):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    given = replace(config, dataset=config.logs / "dataset", fresh=True)
+    assert not open_record(given)["done"]
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in gone)
+    open_record(replace(config, logs=config.logs, dataset=None, fresh=True))
+    assert [path.exists() for path in kept] == [True, True, False]
+
+
+def test_a_fresh_start_that_is_stopped_is_finished_by_the_same_command_without_fresh(tmp_path, monkeypatch):
+    config = PipelineConfig(logs=tmp_path / "run")
+    begin(config)
+    for name in ("dataset", "vae"):
+        (config.logs / name).mkdir()
+
+    def stop(paths):
+        next(iter(paths)).rmdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_pipeline, "remove", stop)
+        with pytest.raises(KeyboardInterrupt):
+            open_record(replace(config, fresh=True))
+    assert (config.logs / "dataset").exists()
+    assert not open_record(config)["done"]
+    assert not (config.logs / "dataset").exists()
+
+
 def test_fresh_removes_nothing_while_a_stage_is_at_work(tmp_path):
     logs = tmp_path / "run"
     begin(PipelineConfig(logs=logs))
@@ -250,7 +285,7 @@ def test_the_whole_pipeline_killed_and_run_again(tmp_path):
 
     again = run(logs)
     assert again.returncode == 0
-    assert "is finished; start over with --fresh" in again.stdout
+    assert "is finished; go on with a larger --last-generations, or start over" in again.stdout
 
 
 def test_a_second_pipeline_in_the_dream_of_the_shipped_one(tmp_path):

@@ -34,7 +34,7 @@ PRESETS = {"tiny": Outer(fit=Inner(1)), "big": Outer(fit=Inner(64))}
 def test_flags_aliases_and_underscores():
     config = cli.parse(Outer, ["--logdir", "a", "--batch_size", "7", "--dry-run"])
     assert config == Outer(Path("a"), Inner(7), True)
-    assert cli.parse(Outer, []) == Outer()
+    assert cli.parse(Outer, []) == Outer() == cli.parse(Outer, ["--no-dry-run"])
 
 
 def test_a_flag_overrides_its_preset():

@@ -103,12 +103,6 @@ def test_fitness_that_is_not_finite_counts_as_the_worst():
     assert np.isfinite(evolution.step_size)
 
 
-@pytest.mark.parametrize(("population", "step_size", "flag"), [(1, 0.1, "--pop-size"), (4, -1.0, "--sigma0")])
-def test_impossible_settings_are_refused(population: int, step_size: float, flag: str):
-    with pytest.raises(UserError, match=flag):
-        Evolution(np.zeros(4), step_size, population, seed=0)
-
-
 def test_a_state_of_another_size_version_or_origin_is_refused():
     state = Evolution(np.zeros(4), 0.1, 6, seed=0).state()
     with pytest.raises(UserError, match="6 candidates of 4 parameters"):

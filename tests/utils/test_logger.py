@@ -6,6 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from utils.errors import UserError
+from utils.files import TEMP_MARK
 from utils.logger import Logger, read_metrics
 from utils.run_dir import RunDir
 
@@ -61,6 +62,28 @@ def test_fresh_removes_the_old_run(tmp_path):
     run.best.write_bytes(b"x")
     assert run.prepare().best.exists()
     assert not run.prepare(fresh=True).best.exists()
+
+
+def test_a_fresh_start_that_is_stopped_leaves_nothing_to_go_on_from(tmp_path, monkeypatch):
+    run = RunDir(tmp_path, "vae").prepare()
+    run.state.touch()
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("utils.run_dir.remove", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.prepare(fresh=True)
+    assert not run.state.exists()
+
+
+def test_what_a_killed_run_left_half_written_is_swept(tmp_path):
+    run = RunDir(tmp_path, "vae").prepare()
+    left = [folder / f"a.json{TEMP_MARK}{2**30}" for folder in (run.path, run.checkpoints, run.pictures)]
+    for path in left:
+        path.touch()
+    run.prepare()
+    assert not any(path.exists() for path in left)
 
 
 def test_fresh_empties_a_folder_that_is_a_link(tmp_path):
