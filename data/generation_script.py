@@ -18,7 +18,7 @@ from data.collect import SLICE, CollectorMaker, PolicyName, Slice, make_env, pla
 from data.episodes import Index, load_index
 from data.policies import NoiseConfig
 from data.shards import DatasetHeader
-from data.trained import driver_files
+from data.trained import driver_files, folder_name
 from envs import specs
 from envs.specs import CarlaFlags, CarRacingFlags
 from utils import cli
@@ -125,7 +125,7 @@ def env_spec(config: GenerationConfig) -> dict[str, Any]:
     if specs.kind(config.env) == "dream":
         return {
             "name": spec["name"],
-            "options": {"logs": str(config.logs.resolve()), "max_steps": config.seq_len},
+            "options": {"logs": folder_name(config.logs), "max_steps": config.seq_len},
         }
     return spec
 

@@ -66,8 +66,16 @@ def run_files(
     return TrainedFiles(RunDir(root, "vae").best, memory.best, memory.path / "starts.safetensors", controller)
 
 
+def folder_name(root: Path) -> str:
+    """How an env spec names the folder of a dream: in full, but one of pretrained/ as every clone has it."""
+    full = root.resolve()
+    return str(full.relative_to(PRETRAINED.parent) if full.is_relative_to(PRETRAINED) else full)
+
+
 def source_files(root: Path) -> TrainedFiles:
-    """The files of a run directory, or of a folder like those under pretrained/."""
+    """The files of a run directory, or of a folder like those under pretrained/, which are found from anywhere."""
+    if root.parts[:1] == (PRETRAINED.name,) and not root.exists():
+        root = PRETRAINED.parent / root
     return shipped_files(root) if (root / "starts.safetensors").is_file() else run_files(root)
 
 

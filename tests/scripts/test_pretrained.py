@@ -35,6 +35,22 @@ def test_the_shipped_weights_dream_too(tmp_path: Path, monkeypatch):
     assert json.loads((tmp_path / "a.json").read_text())["lengths"]
 
 
+def test_the_driver_who_learnt_in_a_dream_drives_there_and_awake_from_any_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert trained.folder_name(trained.SHIPPED) == "pretrained/carracing", "as every clone has it"
+    logs = trained.PRETRAINED / "carracing-in-dream"
+    flags = ["--logs", str(logs), "--renderer", "fast", "--backend", "serial"]
+    flags += ["--episodes", "4", "--json", str(tmp_path / "a.json")]
+    for env, place, least in (
+        ((), "DreamCarRacing-v2", 600),
+        (("--env", "CarRacing-v2"), "CarRacing-v2", 150),
+    ):
+        test_controller.main([*flags, *env])
+        result = json.loads((tmp_path / "a.json").read_text())
+        assert result["env"]["name"] == place
+        assert result["mean"] > least, "a random drive has about 0"
+
+
 def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monkeypatch, capsys):
     pytest.importorskip("carla")
     monkeypatch.chdir(tmp_path)
@@ -49,7 +65,7 @@ def test_under_env_carla_the_shipped_weights_of_carla_drive(tmp_path: Path, monk
     [
         trained.SHIPPED,
         trained.SHIPPED_CARLA,
-        *(trained.PRETRAINED / f"carracing-{name}" for name in ("dream", "real")),
+        *(trained.PRETRAINED / f"carracing-{name}" for name in ("dream", "real", "in-dream")),
     ],
 )
 def test_the_card_names_what_the_files_are(folder: Path):
