@@ -172,8 +172,7 @@ def find_controller(config: TestConfig) -> tuple[Path, trained.TrainedFiles]:
         print(f"testing {files.controller}")
         return root, files
     if config.logs is not None and (root / "controller.safetensors").is_file():
-        files = trained.shipped_files(root)
-        files = files._replace(controller=root / f"{config.stage or 'controller'}.safetensors")
+        files = trained.shipped_files(root, config.stage)
         check(files.controller.is_file(), f"{root} holds no {files.controller.name}; leave --stage out.")
         return DEFAULT_LOGS, files
     check(

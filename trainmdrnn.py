@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import envs
-from data.episodes import EpisodeStore
+from data.episodes import EpisodeStore, judging_split
 from data.latents import LatentStore, check_frames, load_or_encode
 from data.memory_quality import dream_rows, evaluate, honesty, in_words
 from data.sequences import SequenceSet
@@ -37,6 +37,10 @@ NUM_STARTS = 2048
 DRIVERS = ("dreamer", "controller")
 NEWEST = 64
 """So many of the latest rollouts of an evolved driver are those in which dreams begin with --driver-starts."""
+REPORT_STEPS = 4096
+"""Steps of a batch, or one episode, when M is scored in the end."""
+LATENTS = "latents.h5"
+"""The dataset as V sees it, in M's folder."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not config.fresh:
         check_same_model(run, model)
     with run.lock():
-        run.prepare(config.fresh)
-        latents = load_or_encode(store, vision, vision_mark, run.path / "latents.h5", device)
+        latents = load_or_encode(store, vision, vision_mark, run.path / LATENTS, device)
+        run.prepare(config.fresh, spare=LATENTS)  # only now: the dataset can be read
         mean, std = (torch.from_numpy(x) for x in latents.moments("train"))
         model.set_statistics(mean, std, latents.reward_std("train"))
         train, held_out = (
@@ -156,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         assert isinstance(memory, MDNRNN)
         world_model = WorldModel(vision, memory, device)
         keep_starts(run, config, world_model, latents, newest_drives(store), info)
-        report(run, held_out, world_model)
+        report(run, latents, world_model)
         if result.step == done:
             print(
                 f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
@@ -258,7 +262,11 @@ def check_same_vision(run: RunDir, vision_mark: str, done: int, share: float) ->
             f"V has changed since M was trained for all of its {done} steps; pass a larger --epochs, --max-steps or "
             "--max-minutes to train M on, or --fresh to start over."
         )
-    print(f"V has changed since M was trained; M goes on from step {done} with the new latents.", flush=True)
+    print(
+        f"V has changed since M was trained; M goes on from step {done} with the new latents. If V began anew, "
+        "--fresh is better for M, too.",
+        flush=True,
+    )
 
 
 def spread_indices(available: int, wanted: int) -> list[int]:
@@ -314,10 +322,15 @@ def keep_starts(
     save_checkpoint(run.path / "starts.safetensors", checkpoint)
 
 
-def report(run: RunDir, held_out: SequenceSet, world_model: WorldModel) -> None:
-    """Score the best checkpoint on all held-out windows and keep the figures as quality.json."""
+def report(run: RunDir, latents: LatentStore, world_model: WorldModel) -> None:
+    """Score the best checkpoint on whole episodes that nothing was chosen by; keep the figures as quality.json."""
+    split = judging_split(latents.splits)
+    longest = int(latents.lengths[latents.episodes(split)].max())
+    held_out = SequenceSet(
+        latents, split, longest, max(1, REPORT_STEPS // longest), device=world_model.device
+    )
     batches = (held_out.ordered_batch(i) for i in range(held_out.num_batches()))
-    scores = evaluate(world_model.m, batches) | honesty(world_model, held_out.latents)
+    scores = evaluate(world_model.m, batches) | honesty(world_model, latents, split)
     write_json(run.path / "quality.json", {**scores, "in_words": in_words(scores)})
     print(f"{run.best}: {in_words(scores)}")
 

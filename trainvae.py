@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.episodes import EpisodeStore
+from data.episodes import EpisodeStore, judging_split
 from data.frames import MAX_FRAMES, FrameSet, to_uint8
 from data.quality import evaluate, quality
 from data.trained import check_same_env, open_dataset
@@ -121,6 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_same_model(run, model, store)
     train = FrameSet(store, "train", config.max_frames)
     held_out = FrameSet(store, "validation", config.max_frames).spread(config.validation_frames)
+    judges, judging = held_out, judging_split(store.split(i) for i in store.ids())
+    if judging != "validation":
+        judges = FrameSet(store, judging, config.validation_frames).spread(config.validation_frames)
     with run.lock():
         run.prepare(config.fresh)
         print(sizes(model))
@@ -140,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             key=f"{store.fingerprint()} {config.validation_frames} of {config.max_frames}",
             settings=cli.to_json(replace(config, dataset=store.rootdir)),
         )
-        report(run, held_out, parts, result.seconds, result.step)
+        report(run, judges, parts, result.seconds, result.step)
         if result.step == done:
             print(
                 f"{run.path} is finished at step {done}; pass a larger --epochs, --max-steps or --max-minutes to "
@@ -228,12 +231,12 @@ def draw(model: VisionModel, held_out: Tensor, step: int, logger: Logger, run: R
     plots.curve(run.pictures / "kl_per_group.png", series, "step", "nats", "KL of each latent group")
 
 
-def report(run: RunDir, held_out: Tensor, parts: Regions, seconds: float, step: int) -> None:
-    """Score the best checkpoint and keep the figures as quality.json."""
+def report(run: RunDir, judges: Tensor, parts: Regions, seconds: float, step: int) -> None:
+    """Score the best checkpoint on frames that nothing was chosen by, and keep the figures as quality.json."""
     model = load_built(run.best, build)
     assert isinstance(model, VisionModel)
     torch.manual_seed(0)
-    scores = quality(model, held_out, parts, steps=step, train_seconds=round(seconds, 1))
+    scores = quality(model, judges, parts, steps=step, train_seconds=round(seconds, 1))
     write_json(run.path / "quality.json", scores)
     errors = ", ".join(f"{name} {scores[f'mse_{name}']:.5f}" for name in parts if name != "hud")
     print(

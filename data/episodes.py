@@ -53,6 +53,11 @@ def split_of(seed: int, episode_id: int) -> Split:
     return held_out.get(place, "train")
 
 
+def judging_split(splits: Iterable[Split]) -> Split:
+    """Whose episodes a finished model is scored on: the test ones, by which nothing was chosen, if there are any."""
+    return "test" if "test" in splits else "validation"
+
+
 @dataclass(frozen=True)
 class ShardInfo:
     """One shard as the index knows it."""

@@ -202,8 +202,7 @@ def load_latents(path: Path) -> LatentStore:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError("another format")
-            arrays = {name: _map(path, file[name]) for name in ("mu", "log_sigma", "actions")}
-            arrays |= {name: _map(path, file[name]) for name in ("rewards", "terminated")}
+            arrays = {name: _map(path, file[name]) for name in COLUMNS}
             splits = tuple(SPLITS[i] for i in np.asarray(file["splits"]))
             info = json.loads(str(file.attrs["info"]))
             offsets, ids = np.asarray(file["offsets"]), np.asarray(file["ids"])

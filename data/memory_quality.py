@@ -17,6 +17,7 @@ from data.latents import LatentStore
 from models.mdnrnn import MDNRNN, Prediction, SequenceBatch
 from models.world_model import WorldModel
 from utils import seeding
+from utils.seeding import Split
 
 SPAN = 10
 """Steps over which rewards are summed for the second R2."""
@@ -162,7 +163,7 @@ def open_loop(
     return Dreamt(torch.stack(latents, 1), torch.stack(rewards, 1))
 
 
-def honesty(world_model: WorldModel, latents: LatentStore) -> dict[str, float]:
+def honesty(world_model: WorldModel, latents: LatentStore, split: Split) -> dict[str, float]:
     """Whether dreams pay what reality pays, from the same held-out starts and under the same actions.
 
     A dream's road is not the real one: the longer it lasts, the oftener actions that kept to the road leave it there.
@@ -173,7 +174,7 @@ def honesty(world_model: WorldModel, latents: LatentStore) -> dict[str, float]:
         "dream_spread", the root mean square of the standardised latents after the last step over the real one's:
         above 1 dreams have left what is real.
     """
-    episodes = latents.episodes("validation")
+    episodes = latents.episodes(split)
     lengths = latents.lengths[episodes]
     most = int(np.sort(lengths)[-EPISODES:][0])
     warmup = min(WATCHED, most // 2)

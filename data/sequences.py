@@ -10,10 +10,11 @@
 M reads (z_t, a_t) and learns z_{t+1}, r_t and terminated_t, so the target of position i is z at position i + 1.
 `truncated` is nowhere: that somebody stopped watching is nothing to learn.
 
-Each epoch lays the windows anew: every episode is tiled from a random phase, and windows that stick out at either end
-are pushed inside, so that each step is in one at least and an end can stand at any place of a window. The windows are
-shuffled, and those that do not fill a last batch are left out.
-z is drawn afresh from N(mu, sigma) for every batch. A batch is a pure function of (seed, step).
+Each epoch lays the windows anew: every episode is tiled from a random phase, and windows that stick out at either
+end are pushed inside, so that each step is in one at least. (Of an episode of L + 1 steps most are in three, and the
+end of a long one is always the end of a window.) The windows are shuffled; those that do not fill a last batch are
+left out. z is drawn afresh from N(mu, sigma) for every batch, each number on its own: how an NVAE's groups depend on
+each other is not kept. A batch is a pure function of (seed, step).
 """
 
 from functools import lru_cache

@@ -85,11 +85,10 @@ def driver_files(root: Path, stages: Sequence[str] = STAGES) -> TrainedFiles | N
     return next((files for files in found if files.controller.is_file()), None)
 
 
-def shipped_files(folder: Path) -> TrainedFiles:
-    """The files of a folder under pretrained/."""
-    return TrainedFiles(
-        *(folder / f"{name}.safetensors" for name in ("vae", "mdrnn", "starts", "controller"))
-    )
+def shipped_files(folder: Path, stage: str | None = None) -> TrainedFiles:
+    """The files of a folder under pretrained/, with a stage's controller: the one evolved for real by default."""
+    names = ("vae", "mdrnn", "starts", stage or STAGES[0])
+    return TrainedFiles(*(folder / f"{name}.safetensors" for name in names))
 
 
 def load_world_model(files: TrainedFiles, device: torch.device | str = "cpu") -> Trained:

@@ -45,7 +45,7 @@ class CarRacing(car_racing.CarRacing):
         UserError: an option is unknown or impossible.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "state_pixels"], "render_fps": car_racing.FPS}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "state_pixels"]}  # noqa: RUF012
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class CarRacing(car_racing.CarRacing):
         **options: Any,
     ) -> None:
         self.config = config = config_from({"size": 96, **options})
+        self.metadata = {**self.metadata, "render_fps": car_racing.FPS / config.action_repeat}
         self.touched: list[int] = []
         self._ticks = 0
         self._drive: Drive

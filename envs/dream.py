@@ -19,6 +19,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from envs.latent import feature_space
+from envs.options import check_words
 from envs.starts import StartStates
 from envs.vector import SlotEnv, Step
 from models.mdnrnn import Carry
@@ -46,6 +47,7 @@ class DreamConfig:
     def __post_init__(self) -> None:
         check_positive(self, "horizon")
         check_not_negative(self, "temperature")
+        check_words("the dream", self, {"termination": "sample cut never"})
 
 
 class SlotNoise:

@@ -96,7 +96,8 @@ class SideBySide:
         self._step, self._return = 0, 0.0
         self._generator.manual_seed(seeding.derive(seed, "dream beside the drive"))
         for _ in range(warm_up if self._controller is not None else 0):
-            self._drive(self.propose("real"))
+            if not self._real.over:
+                self._drive(self.propose("real"))
         self.sync()
 
     def sync(self) -> None:

@@ -92,15 +92,16 @@ class RunDir:
         """
         return only_writer(self.root / f".{self.stage}{LOCK}", f"another command is at work in {self.path}")
 
-    def prepare(self, fresh: bool = False) -> "RunDir":
+    def prepare(self, fresh: bool = False, spare: str = "") -> "RunDir":
         """Make the folders and sweep what a killed run left half written.
 
         Args:
             fresh: remove what an earlier run made, to start over.
+            spare: a file of the stage's folder that is kept all the same.
         """
         if fresh and self.path.exists():
             self.state.unlink(missing_ok=True)  # first: if this is stopped, nothing goes on from what is left
-            remove(self.path.iterdir())
+            remove(child for child in self.path.iterdir() if child.name != spare)
         for folder in (self.path, self.checkpoints, self.pictures):
             folder.mkdir(parents=True, exist_ok=True)
             sweep_temp(folder)

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from utils.logger import Logger
 from utils.progress import bar
 from utils.run_dir import RunDir
 
-Batch = TypeVar("Batch")
 Metrics = dict[str, float]
 
 KEPT = ("model", "average", "optimizer", "progress")

@@ -120,6 +120,8 @@ def find_weights(config: PageConfig) -> tuple[TrainedFiles, str]:
     files = trained.driver_files(root, STAGES if config.stage is None else (config.stage,))
     if files is not None:
         return files, str(root)
+    if (shipped := trained.shipped_files(root, config.stage)).controller.is_file():
+        return shipped, str(root)
     check(config.stage is None, f"{root} holds no {config.stage} yet; run traincontroller.py --logs {root}.")
     files = trained.run_files(root)
     if files.vision.is_file() and files.memory.is_file():

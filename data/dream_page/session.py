@@ -29,8 +29,10 @@ CATCH_UP = 5
 """Steps that may follow faster after one that came late, so that the pace is even on a busy machine."""
 TRY_LATER = 1013
 """Close code: try again later."""
-REFUSED = 1011
-"""Close code: it will not go better next time."""
+REFUSED = 4000
+"""Close code, one of those that are free: it will not go better next time."""
+LONGEST_REASON = 120
+"""Bytes of the sentence that may go with it."""
 
 Result = TypeVar("Result")
 
@@ -91,7 +93,8 @@ class Session:
         except* TimeoutError:
             await self._tab.close(TRY_LATER, "This tab showed no picture for a while and lost its place.")
         except* UserError as group:
-            await self._tab.close(REFUSED, str(group.exceptions[0])[:120])
+            reason = str(group.exceptions[0]).encode()[:LONGEST_REASON].decode(errors="ignore")
+            await self._tab.close(REFUSED, reason)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -111,6 +114,7 @@ class Session:
                 self._wishes.hear(text)
             except UserError as error:
                 await self._tab.send(json.dumps({"say": "error", "message": str(error)}))
+            self._wishes.seen = min(self._wishes.seen, self._sent)
             self._heard.set()
 
     async def _play(self) -> None:
@@ -151,8 +155,11 @@ class Session:
         elif wishes.wants_sync:
             drive.sync()
         else:
-            sees = wishes.driver
-            action = self._hands.act(wishes.held) if sees == "keys" else drive.propose(sees)
+            if wishes.driver == "keys":
+                action = self._hands.act(wishes.held)
+            else:
+                self._hands.rest()
+                action = drive.propose(wishes.driver)
             drive.step(action, wishes.temperature)
         head = {
             "frame": self._sent + 1,

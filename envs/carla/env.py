@@ -25,6 +25,7 @@ MEASURES = {
     "episode/collision": Measure("collision", "last", "{:.2f} collisions an episode"),
     "episode/off_road": Measure("off_road", "last", "{:.2f} episodes ended off the road"),
     "episode/stuck": Measure("stuck", "last", "{:.2f} ended stuck"),
+    "episode/lost": Measure("server_restarted", "last", "{:.2f} ended for their server was lost"),
     **{f"env/{term}": Measure(f"reward_{term}", "sum") for term in tasks.TERMS},
     **{f"env/{term}_raw": Measure(f"raw_{term}", "sum") for term in tasks.TERMS},
 }

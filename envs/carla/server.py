@@ -53,7 +53,7 @@ class Attached:
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.was_there = False
-        self._claim = Claim(f"server/{host}:{port}")
+        self._claim = Claim(f"server/{_number(host)}:{port}")
         check(
             self._claim.is_held,
             f"the CARLA server at {host}:{port} is driven by another slot or worker already.",
@@ -225,6 +225,13 @@ def simulator_command(launcher: Path, port: int) -> list[str]:
     """Command line of the simulator."""
     flags = ["-RenderOffScreen", "-quality-level=Low", f"-carla-rpc-port={port}", "-nosound"]
     return [str(launcher), *flags]
+
+
+def _number(host: str) -> str:
+    """A host's address, for another spelling of its name is no other server; the name where none is found."""
+    with contextlib.suppress(OSError):
+        return socket.gethostbyname(host)
+    return host
 
 
 def _end(process: "subprocess.Popen[bytes]", ports: PortBlock, said: IO[bytes]) -> None:

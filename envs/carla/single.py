@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Space
 from numpy.typing import NDArray
 
 from envs.carla import tasks
-from envs.carla.config import config_from
+from envs.carla.config import DELTA_S, config_from
 from envs.carla.drive import STATE
 from envs.carla.env import ACTIONS, info_of
 from envs.carla.sensors import LIDAR_RANGE_M, LIDAR_SECTORS
@@ -35,7 +35,7 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
         UserError: an option is unknown or impossible.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's name)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (gymnasium's name)
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class CarlaEnv(gymnasium.Env[Any, Any]):
             f"CARLA's render_mode is None or rgb_array; got {render_mode!r}.",
         )
         self.config = config = config_from(options)
+        self.metadata = {**self.metadata, "render_fps": 1 / (DELTA_S * config.action_repeat)}
         self.render_mode, self._continuous, self._state, self._lidar = render_mode, continuous, state, lidar
         self.action_space = ACTIONS if continuous else Discrete(len(TABLE))  # type: ignore[assignment]
         spaces: dict[str, Space] = {"image": Box(0, 255, (config.size, config.size, 3), np.uint8)}

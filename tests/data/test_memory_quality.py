@@ -152,7 +152,7 @@ def test_a_dream_that_pays_what_reality_pays_and_stays_in_place_is_honest(monkey
         return Dreamt(z[:, warmup:], torch.stack([rewards[row : row + 100] for row in rows]))
 
     monkeypatch.setattr(memory_quality, "open_loop", oracle)
-    scores = honesty(world_model, latents)
+    scores = honesty(world_model, latents, "validation")
     assert seen == [(40, 140, 256)]
     assert scores["dream_steps"] == 100
     assert scores["dream_reward_r2"] == pytest.approx(1.0)
@@ -162,9 +162,9 @@ def test_a_dream_that_pays_what_reality_pays_and_stays_in_place_is_honest(monkey
 
 def test_honesty_is_measured_on_short_episodes_too_and_told_in_words():
     world_model, latents = tiny_world_model(), recorded((3, 9, *[9] * 7))
-    scores = honesty(world_model, latents)
+    scores = honesty(world_model, latents, "validation")
     assert scores["dream_steps"] == 5, "of nine, four are watched"
-    assert scores == honesty(world_model, latents)
+    assert scores == honesty(world_model, latents, "validation")
     words = in_words(evaluate(a_model(), [some_windows()]) | scores)
     assert "5 dreamed steps pay" in words
 
@@ -177,12 +177,12 @@ def test_honesty_is_not_measured_on_one_long_episode_alone(monkeypatch: pytest.M
         return whole(world_model, z, *others, **more)
 
     monkeypatch.setattr(memory_quality, "open_loop", watch)
-    scores = honesty(tiny_world_model(), latents)
+    scores = honesty(tiny_world_model(), latents, "validation")
     assert scores["dream_steps"] == 30, "of sixty, thirty are watched"
     assert {float(latents.mu[start, 0]) for start in latents.offsets[1:3]} < starts
     alike = recorded((9,))
     alike.rewards[:] = 1.0
-    assert "dream_reward_r2" not in honesty(tiny_world_model(), alike)
+    assert "dream_reward_r2" not in honesty(tiny_world_model(), alike, "validation")
 
 
 def test_rows_of_a_picture_line_up():

@@ -209,6 +209,11 @@ def test_one_env_has_the_time_limit_of_many() -> None:
         assert not env.step(action)[3], "it begins anew"
 
 
+def test_videos_play_as_fast_as_the_car_drives() -> None:
+    fps = [gymnasium.make("CarRacing-v2", action_repeat=n).metadata["render_fps"] for n in (1, 3)]
+    assert fps == [Reference.metadata["render_fps"], pytest.approx(Reference.metadata["render_fps"] / 3)]
+
+
 def test_action_repeat_sums_rewards_and_max_steps_counts_simulator_steps() -> None:
     plain, repeated = CarRacingVec(1), CarRacingVec(1, CarRacingConfig(action_repeat=4, max_steps=10))
     plain.reset(seed=3)

@@ -164,7 +164,7 @@ def test_starts_survive_a_file():
     assert np.array_equal(again.high, HIGH)
 
 
-@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"temperature": -0.1}])
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"temperature": -0.1}, {"termination": "Sample"}])
 def test_impossible_values_are_the_users_error(wrong: dict):
     with pytest.raises(UserError):
         DreamConfig(**wrong)

@@ -74,6 +74,14 @@ def test_the_controller_sees_what_latent_env_shows_it(world_model: WorldModel):
     )
 
 
+def test_a_warm_up_ends_with_the_episode(world_model: WorldModel):
+    drive = driven(world_model)
+    drive.reset(LONG, warm_up=100)
+    moment = drive.moment()
+    assert moment.real.over
+    assert (moment.step, moment.dream_age) == (6, 0)
+
+
 def test_a_warm_up_is_driven_before_the_dream_begins(world_model: WorldModel):
     drive = driven(world_model)
     drive.reset(LONG, warm_up=3)

@@ -11,6 +11,7 @@ import envs
 import trainmdrnn
 from data.dreams import make_frames
 from data.latents import load_latents
+from data.memory_quality import evaluate
 from data.sequences import SequenceSet
 from data.shards import DatasetHeader, ShardWriter
 from data.trained import load_starts, load_world_model, run_files
@@ -85,6 +86,38 @@ def test_it_trains_and_leaves_all_that_later_stages_need(logs: Path, dataset: Pa
     wanted = {"nll", "reward_r2", "termination_recall", "terminations"}
     assert wanted <= {name.removeprefix("validation/") for name in rows[-1]}
     assert wanted <= set(json.loads((run.path / "quality.json").read_text()))
+
+
+def test_m_is_scored_on_whole_episodes_that_nothing_was_chosen_by(logs: Path, dataset: Path):
+    def quality(*flags: str) -> dict[str, float]:
+        train(logs, dataset, "--max-steps", "0", "--fresh", *flags)
+        return json.loads((RunDir(logs, "mdrnn").path / "quality.json").read_text())
+
+    scores = quality("--seq-len", "5")
+    assert quality("--seq-len", "9", "--batch-size", "3") == scores
+    world_model = load_world_model(run_files(logs)).world_model
+    latents = load_latents(RunDir(logs, "mdrnn").path / "latents.h5")
+    (test,) = latents.lengths[latents.episodes("test")]
+    batch = SequenceSet(latents, "test", int(test), 1).ordered_batch(0)
+    assert batch.mask.all()
+    assert scores["nll"] == pytest.approx(evaluate(world_model.m, [batch])["nll"], rel=1e-5)
+
+
+def test_fresh_removes_no_m_before_the_dataset_has_been_read(logs: Path, dataset: Path, tmp_path: Path):
+    own = Path(shutil.copytree(dataset, tmp_path / "own"))
+    train(logs, own)
+    best, latents = RunDir(logs, "mdrnn").best, RunDir(logs, "mdrnn").path / "latents.h5"
+    before, made = best.read_bytes(), latents.stat().st_mtime_ns
+    train(logs, own, "--fresh")
+    assert latents.stat().st_mtime_ns == made, "V and the dataset are the same"
+    write_vision(logs, seed=1)
+    (shard,) = (own / "shards").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=shard.name):
+        train(logs, own, "--fresh")
+    assert best.read_bytes() == before
 
 
 def test_dreams_may_begin_in_the_newest_rollouts_of_evolved_drivers(

@@ -6,6 +6,8 @@ import torch
 import models
 import trainvae
 from data.episodes import EpisodeStore
+from data.frames import FrameSet
+from data.quality import evaluate
 from models.vae import VAE, VAEConfig
 from models.vision import VisionModel
 from tests.data.tiny_store import ENV_SPEC, make_store
@@ -49,6 +51,9 @@ def test_a_run_leaves_everything_it_promises(dataset, tmp_path, capsys):
     scores = json.loads((run.path / "quality.json").read_text())
     assert scores["steps"] == 6
     assert {"mse_road", "mse_car", "elbo", "frames_per_s"} <= scores.keys()
+    frames = FrameSet(EpisodeStore(dataset), "test", 16).spread(16)
+    torch.manual_seed(0)
+    assert scores["mse"] == evaluate(model.eval(), frames, {})["mse"], "by frames that nothing was chosen by"
     assert "MSE road" in capsys.readouterr().out
 
 

@@ -2,6 +2,8 @@
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5000;
+/** The server's close code where another try would do no good. */
+const REFUSED = 4000;
 
 export class Link {
   /**
@@ -12,6 +14,7 @@ export class Link {
     this.on = on;
     this.wait = FIRST_WAIT_MS;
     this.timer = 0;
+    this.isRefused = false;
     document.addEventListener("visibilitychange", () => this.retry());
     addEventListener("online", () => this.retry());
     this.connect();
@@ -22,7 +25,7 @@ export class Link {
     const socket = new WebSocket(`ws://${location.host}/drive`);
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => this.hear(data);
-    socket.onclose = ({ reason }) => this.lost(reason);
+    socket.onclose = ({ code, reason }) => this.lost(code, reason);
     this.socket = socket;
   }
 
@@ -43,7 +46,12 @@ export class Link {
     this.on.hello(message);
   }
 
-  lost(reason) {
+  lost(code, reason) {
+    this.isRefused = code === REFUSED;
+    if (this.isRefused) {
+      this.on.state("lost", `${reason} Reload the page to try again.`);
+      return;
+    }
     this.on.state("lost", `${reason || "The connection is lost."} Trying again …`);
     this.timer = setTimeout(() => this.retry(), this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
@@ -51,7 +59,7 @@ export class Link {
 
   /** Try at once if a try is due; a hidden tab waits until it is looked at. */
   retry() {
-    if (this.socket.readyState !== WebSocket.CLOSED || document.hidden) return;
+    if (this.socket.readyState !== WebSocket.CLOSED || document.hidden || this.isRefused) return;
     clearTimeout(this.timer);
     this.connect();
   }

@@ -1,11 +1,14 @@
 """The page in a real browser; skipped where there is none (apt-get install chromium)."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from envs.side_by_side import SideBySide
 from tests.browser import Tab, chromium, find_chromium
 from tests.data.dream_page.serving import Served, tiny_place
+from utils.errors import UserError
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
 
@@ -128,6 +131,36 @@ def test_a_lost_connection_is_told_and_healed_with_all_that_was_set(tab: Tab, se
     before = tab.js(PIXELS)
     tab.wait(f"{PIXELS}[2] !== {before[2]!r}")
     assert not tab.complaints
+
+
+def test_a_picture_of_the_connection_before_is_not_drawn(tab: Tab, served: Served):
+    tab.js("window.ask = requestAnimationFrame; requestAnimationFrame = (draw) => { window.left = draw; }")
+    tab.wait("window.left")
+    served.stop()
+    tab.wait("document.getElementById('link').dataset.state === 'lost'")
+    tab.complaints.clear()  # the browser itself complains of the refused connection
+    tab.js("window.left(performance.now())")
+    tab.js("requestAnimationFrame = window.ask")
+    served.start()
+    tab.wait("document.getElementById('link').dataset.state === 'open'")
+    frames(tab, 3)
+
+
+def test_what_can_never_work_is_said_and_not_tried_again(browser: Tab):
+    tries = []
+
+    def make() -> SideBySide:
+        tries.append(1)
+        raise UserError("there is no such env.")
+
+    served = Served(tiny_place(make=make))
+    browser.open(served.url)
+    browser.wait("document.getElementById('link').dataset.state === 'lost'")
+    assert text(browser, "#link") == "there is no such env. Reload the page to try again."
+    time.sleep(1.2)  # the next try was due after half a second
+    assert len(tries) == 1
+    browser.open("about:blank")
+    served.stop()
 
 
 def test_what_the_server_refuses_is_shown(browser: Tab):

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+import torch
 
 from data.dream_page import command
 from data.trained import run_files, save_controller
@@ -18,6 +19,7 @@ from models.controller import LinearController
 from tests.envs.tiny import HIGH, LOW
 from tests.scripts.tiny_run import HIDDEN, LATENT, make_run
 from utils import cli
+from utils.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -79,7 +81,13 @@ def test_where_nothing_is_trained_the_shipped_weights_are_shown_and_said_so(
     logs.rename("exp_dir")
     assert place().weights == "exp_dir"
     assert "shipped" not in capsys.readouterr().out
-    assert place("--logs", str(command.SHIPPED)).has_controller
+    for stage in ("controller", "controller-dream"):
+        shown = place("--logs", str(command.SHIPPED), "--stage", stage)
+        drive = shown.make()
+        weights = load_checkpoint(command.SHIPPED / f"{stage}.safetensors").weights
+        assert drive._params is not None
+        assert torch.equal(drive._params, weights["params"])
+        drive.env.close()
 
 
 def test_what_is_missing_is_named(

@@ -128,6 +128,29 @@ def test_keys_turn_the_wheel_and_the_controller_takes_it_back(served: Served):
             assert any(tab.see_until(lambda head, driver=driver: head["driver"] == driver).head["action"])
 
 
+def test_hands_that_were_off_the_wheel_take_it_straight(served: Served):
+    with served.tab() as tab:
+        tab.begin()
+        tab.say(say="keys", held=["left"])
+        tab.see_until(lambda head: head["action"][0] == -1)
+        tab.say(say="driver", value="real")
+        tab.see_until(lambda head: head["driver"] == "real")
+        tab.say(say="keys", held=[])
+        tab.say(say="driver", value="keys")
+        assert tab.see_until(lambda head: head["driver"] == "keys").head["action"] == [0, 0, 0]
+
+
+def test_frames_that_were_never_sent_cannot_have_been_seen(served: Served):
+    with served.tab() as tab:
+        assert tab.hear()["say"] == "hello"
+        tab.say(say="seen", frame=10**6)
+        tab.say(say="reset", seed=0)
+        assert [tab.hear().head["frame"] for _ in range(IN_FLIGHT)] == [1, 2, 3]
+        time.sleep(0.2)  # ten frames' time
+        tab.say(say="nonsense")
+        assert isinstance(tab.hear(), dict), "no frame came in between"
+
+
 def test_pause_holds_the_drive_while_sync_reset_and_temperature_go_on(served: Served):
     with served.tab() as tab:
         tab.begin()
@@ -241,11 +264,12 @@ def test_a_tab_that_closes_closes_its_env():
 
 def test_what_cannot_be_made_is_told_to_the_tab():
     def make():
-        raise UserError("there is no such env.")
+        raise UserError("\u00e9" * 100)
 
     served = Served(tiny_place(make=make))
     with served.tab() as tab:
-        assert tab.hear_the_end().reason == "there is no such env."
+        end = tab.hear_the_end()
+        assert (end.code, end.reason) == (4000, "\u00e9" * 60), "120 bytes of it"
     served.stop()
 
 

@@ -21,6 +21,7 @@ from envs.carla.remote import GRACE_S, RemoteSession
 from envs.carla.sensors import Feed
 from envs.carla.server import Started
 from envs.carla.session import Session
+from envs.rollout import evaluate_guide
 from tests.envs.carla.patience import next_line, within
 from tests.envs.carla.test_server import is_alive, launcher, server_in, wait_until_dead
 from utils.errors import UserError
@@ -72,6 +73,13 @@ def test_a_server_that_dies_or_freezes_is_replaced_and_the_next_episode_is_the_s
     wait_until_dead(pid)
     assert episode(env, 5) == first
     assert not env.step(FORWARD)[4]["server_restarted"].any()
+
+
+def test_a_score_tells_of_lost_servers(env: CarlaVec, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate_guide(env, [5]).measures["episode/lost"].tolist() == [0.0]
+    monkeypatch.setattr(env, "guide", lambda: (os.kill(pid_of(env), signal.SIGKILL), FORWARD)[1])
+    stats = evaluate_guide(env, [5])
+    assert (stats.measures["episode/lost"].tolist(), stats.lengths.tolist()) == ([1.0], [1])
 
 
 def test_servers_lost_again_and_again_end_the_run_with_one_sentence(env: CarlaVec) -> None:

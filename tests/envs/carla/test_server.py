@@ -208,8 +208,9 @@ def test_a_running_server_has_one_driver() -> None:
         port = listener.getsockname()[1]
         one = Attached("127.0.0.1", port)
         one.wait(5)
-        with pytest.raises(UserError, match=f"127.0.0.1:{port} is driven by another"):
-            Attached("127.0.0.1", port)
+        for name in ("127.0.0.1", "localhost"):
+            with pytest.raises(UserError, match=f"{name}:{port} is driven by another"):
+                Attached(name, port)
         one.stop()
         Attached("127.0.0.1", port).stop()
 
