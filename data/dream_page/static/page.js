@@ -41,6 +41,7 @@ const link = new Link({
     for (const view of views) view.width = view.height = hello.image_size;
     for (const button of drivers) button.disabled = !hasController && button.dataset.driver !== "keys";
     times = [];
+    newest = null;
     say.temperature();
     say.driver();
     say.paused();
@@ -57,7 +58,6 @@ const link = new Link({
     $("link").dataset.state = state;
     $("link").textContent = text;
     document.body.classList.toggle("is-lost", state === "lost");
-    newest = null; // one that has not been drawn yet is of the connection before
     if (state === "open") notice("");
     else $("rate").textContent = "";
   },
@@ -99,7 +99,7 @@ function note(head) {
 }
 
 function draw(now) {
-  if (newest === null) return;
+  if (newest === null) return; // it was of the connection before
   const { head, pixels } = newest;
   newest = null;
   link.say({ say: "seen", frame: head.frame });
