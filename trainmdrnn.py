@@ -263,8 +263,8 @@ def check_same_vision(run: RunDir, vision_mark: str, done: int, share: float) ->
             "--max-minutes to train M on, or --fresh to start over."
         )
     print(
-        f"V has changed since M was trained; M goes on from step {done} with the new latents. If V began anew, "
-        "--fresh is better for M, too.",
+        f"V has changed since M was trained; M goes on from step {done} with the new latents. (With --fresh it "
+        "would begin anew.)",
         flush=True,
     )
 

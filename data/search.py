@@ -140,11 +140,8 @@ class ControllerSearch:
             raise UserError(f"{self.run.state} is foreign ({error!r}); pass --fresh to start over.") from None
         if not self.run.best.exists():  # somebody deleted it, perhaps because it was damaged
             self._write(self.run.best, self.best_params, self.best_score)
-        tracks, env = (
-            state["validation_episodes"],
-            state.get("real_env", self.here),
-        )  # which older states lack
-        if (tracks, env) != (self.config.validation_episodes, self.here):
+        env = state.get("real_env", self.here)  # older states lack it
+        if (state["validation_episodes"], env) != (self.config.validation_episodes, self.here):
             self.best_score = float(self._validate([self.best_params]).returns[0])
             self._write(self.run.best, self.best_params, self.best_score)
             self._save()

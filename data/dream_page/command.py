@@ -120,18 +120,18 @@ def find_weights(config: PageConfig) -> tuple[TrainedFiles, str]:
     files = trained.driver_files(root, STAGES if config.stage is None else (config.stage,))
     if files is not None:
         return files, str(root)
-    if (shipped := trained.shipped_files(root, config.stage)).controller.is_file():
+    shipped = trained.shipped_files(root, config.stage)
+    if shipped.controller.is_file():
         return shipped, str(root)
     check(config.stage is None, f"{root} holds no {config.stage} yet; run traincontroller.py --logs {root}.")
     files = trained.run_files(root)
     if files.vision.is_file() and files.memory.is_file():
         return files, str(root)
     if root != DEFAULT_LOGS:
-        files = trained.shipped_files(root)
         check(
-            files.vision.is_file(), f"there is no trained V and M in {root}; run trainvae.py --logs {root}."
+            shipped.vision.is_file(), f"there is no trained V and M in {root}; run trainvae.py --logs {root}."
         )
-        return files, str(root)
+        return shipped, str(root)
     if not SHIPPED.is_dir():
         raise UserError(
             f"there is no trained V and M in {root} and none in {SHIPPED}; run trainvae.py first."

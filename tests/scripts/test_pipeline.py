@@ -149,7 +149,7 @@ def test_fresh_removes_what_runs_leave_and_nothing_else(tmp_path):
     assert not open_record(given)["done"]
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
-    open_record(replace(config, logs=config.logs, dataset=None, fresh=True))
+    open_record(replace(config, fresh=True))
     assert [path.exists() for path in kept] == [True, True, False]
 
 

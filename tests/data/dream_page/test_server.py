@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from data.dream_page.server import PageServer
 from data.dream_page.session import IN_FLIGHT
 from envs.side_by_side import SideBySide
-from tests.data.dream_page.serving import PATIENCE_S, Frame, Served, tiny_place
+from tests.data.dream_page.serving import PATIENCE_S, Frame, Served, Tab, tiny_place
 from utils.errors import UserError
 
 
@@ -40,6 +40,12 @@ def get(served: Served, path: str, method: str = "GET", **headers: str) -> tuple
     connection.request(method, path, headers=headers)
     reply = connection.getresponse()
     return reply.status, reply.headers.get("Content-Type", ""), reply.read()
+
+
+def assert_no_frame_comes(tab: Tab) -> None:
+    time.sleep(0.2)  # ten frames' time
+    tab.say(say="nonsense")
+    assert isinstance(tab.hear(), dict), "the answer, and no frame before it"
 
 
 def test_the_page_and_all_that_it_asks_for_is_served(served: Served):
@@ -146,9 +152,7 @@ def test_frames_that_were_never_sent_cannot_have_been_seen(served: Served):
         tab.say(say="seen", frame=10**6)
         tab.say(say="reset", seed=0)
         assert [tab.hear().head["frame"] for _ in range(IN_FLIGHT)] == [1, 2, 3]
-        time.sleep(0.2)  # ten frames' time
-        tab.say(say="nonsense")
-        assert isinstance(tab.hear(), dict), "no frame came in between"
+        assert_no_frame_comes(tab)
 
 
 def test_pause_holds_the_drive_while_sync_reset_and_temperature_go_on(served: Served):
@@ -186,9 +190,7 @@ def test_a_tab_that_does_not_look_is_not_flooded(served: Served):
     with served.tab() as tab:
         tab.begin()
         numbers = [tab.hear().head["frame"] for _ in range(IN_FLIGHT)]
-        time.sleep(0.2)  # ten frames' time
-        tab.say(say="nonsense")
-        assert isinstance(tab.hear(), dict), "no frame came in between"
+        assert_no_frame_comes(tab)
         tab.say(say="seen", frame=numbers[-1])
         assert tab.hear().head["frame"] == numbers[-1] + 1
 
