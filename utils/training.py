@@ -166,9 +166,10 @@ def fit(
     if settings is not None:
         run.write_config(settings)
     started = time.monotonic() - state.seconds
+    known = None if config.max_minutes else total_steps  # of a run that a clock may end, no end is foretold
     with (
         Logger(run, resume_step=state.step) as logger,
-        bar(total_steps, f"train {run.stage}", "steps", initial=min(state.step, total_steps)) as progress,
+        bar(known, f"train {run.stage}", "steps", initial=min(state.step, total_steps)) as progress,
     ):
         sums: dict[str, Tensor | float] = defaultdict(float)
         since = state.step

@@ -215,8 +215,9 @@ def test_impossible_values_are_refused(bad):
         FitConfig(**bad)
 
 
-def test_the_clock_can_end_a_run(tmp_path):
+def test_the_clock_can_end_a_run(tmp_path, capsys):
     result, run, _ = train(tmp_path, 10**9, max_minutes=0.5 / 60)
+    assert "1.00G" not in capsys.readouterr().err, "no end in years is foretold"
     assert 0 < result.step < 10**9
     assert result.seconds >= 0.5
     assert rows(run)[-1]["step"] == result.step
